@@ -7,7 +7,7 @@ Schema as a string with a pattern and an example. A ratio may also be a bare num
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -20,12 +20,37 @@ from moesim.core.quantity import QuantityError, example, parse, pattern, show
 __all__ = ["Bandwidth", "Bytes", "Compute", "PerByte", "Power", "Quantity", "Ratio", "Time", "Unit", "quantity"]
 
 
-@dataclass(frozen=True)
 class Quantity:
-    """An exact value in SI and the text it was written as; two are equal when their values are."""
+    """An exact value in SI and the text it was written as; frozen; two are equal when their values are.
 
+    Not a dataclass, because pydantic would then write a default into a JSON Schema as a map instead of as the text.
+    """
+
+    __slots__ = ("text", "value")
     value: Fraction
-    text: str = field(compare=False)
+    text: str
+
+    def __init__(self, value: Fraction, text: str) -> None:
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "text", text)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Quantity is frozen: cannot set {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Quantity is frozen: cannot delete {name}")
+
+    def __eq__(self, other: object) -> bool:
+        return self.value == other.value if isinstance(other, Quantity) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __reduce__(self) -> tuple[type[Quantity], tuple[Fraction, str]]:
+        return Quantity, (self.value, self.text)
+
+    def __repr__(self) -> str:
+        return f"Quantity({self.text!r})"
 
     def __str__(self) -> str:
         return self.text

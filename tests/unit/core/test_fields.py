@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from fractions import Fraction
 
 import pytest
@@ -82,3 +84,14 @@ def test_schema_has_pattern_and_example() -> None:
 
 def test_quantity_from_value() -> None:
     assert quantity(2**30, "bytes").text == "1 GiB"
+
+
+def test_quantity_is_frozen_and_travels() -> None:
+    one = quantity(1024, "bytes")
+    with pytest.raises(AttributeError):
+        one.value = Fraction(2)
+    with pytest.raises(AttributeError):
+        del one.text
+    back = pickle.loads(pickle.dumps(one))
+    assert back == one and back.text == one.text and copy.deepcopy(one) == one
+    assert one != 1024 and Quantity(Fraction(1024), "1024 B") == one
