@@ -1,1 +1,1 @@
-"""moesim.plan"""
+"""From a scenario to a plan: the flat, frozen input of every engine."""

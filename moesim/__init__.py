@@ -1,0 +1,1 @@
+"""moesim: a discrete-event hardware simulator for Mixture-of-Experts inference."""
