@@ -70,9 +70,7 @@ def ffn_part(rates: Rates, shape: FfnShape, pairs: int, distinct: int, name: str
     )
 
 
-def linear_part(
-    rates: Rates, name: str, tokens: int, *, d_in: int, d_out: int, weight_bytes: int, dtype: str
-) -> Part:
+def linear_part(rates: Rates, name: str, tokens: int, *, d_in: int, d_out: int, weight_bytes: int, dtype: str) -> Part:
     """One GEMM of `tokens` >= 1 rows."""
     return rates.part(
         name,
@@ -83,8 +81,7 @@ def linear_part(
     )
 
 
-def ffn_table(rates: Rates, shape: FfnShape, max_pairs: int, max_distinct: int, launch: Fraction) ->
-NDArray[np.int64]:
+def ffn_table(rates: Rates, shape: FfnShape, max_pairs: int, max_distinct: int, launch: Fraction) -> NDArray[np.int64]:
     """Ticks of every group: int64 [max_pairs + 1, max_distinct + 1], equal to `ffn_part` plus launch, rounded up.
 
     Entries with no pair, no expert, or more experts than pairs are 0: no such group exists. Rounding up commutes

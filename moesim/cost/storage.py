@@ -55,8 +55,8 @@ def split_reads(total: int, *, pieces: int, padding: int, read_bytes: int) -> tu
     [(4, 3), (4, 6), (4, 10), (1, 10)]
     """
     if not 1 <= pieces <= total or read_bytes < 1 or padding < 0:
-        raise ValueError(f"cannot cut {total} B into {pieces} pieces of reads of {read_bytes} B, padded by {padding}
-    B") reads: list[Read] = []
+        raise ValueError(f"no cut of {total} B into {pieces} pieces of reads of {read_bytes} B, padded by {padding} B")
+    reads: list[Read] = []
     for piece in range(pieces):
         start, end = total * piece // pieces, total * (piece + 1) // pieces
         length = end - start + padding

@@ -1,0 +1,72 @@
+"""Roofline: launch + max(arithmetic, bytes), and the sum over parts."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moesim.cost.roofline import NOTHING, Part, combine, roofline
+
+rate = st.integers(1, 10**15)
+work = st.integers(0, 10**12)
+
+
+@pytest.mark.parametrize(
+    ("flops", "moved", "launch_ps", "ticks", "why"),
+    [
+        (100, 40, 7, 107, "compute"),
+        (40, 100, 7, 107, "memory"),
+        (40, 50, 60, 110, "launch"),
+        (0, 3, 0, 3, "memory"),
+        (0, 0, 60, 0, "none"),
+    ],
+)
+def test_hand_computed(flops: int, moved: int, launch_ps: int, ticks: int, why: str) -> None:
+    one = Fraction(10**12)  # 1 FLOP or 1 B a tick
+    got = roofline(
+        flops=flops,
+        moved=moved,
+        peak=one * 2,
+        efficiency=Fraction(1, 2),
+        bandwidth=one,
+        launch=Fraction(launch_ps, one),
+    )
+    assert (got.ticks, got.why, got.flops, got.bytes) == (ticks, why, flops, moved)
+
+
+def test_parts_run_one_after_another() -> None:
+    tick = Fraction(1, 10**12)
+    parts = [Part("a", 10, 1, 10 * tick, 1 * tick), Part("b", 1, 20, 1 * tick, 20 * tick)]
+    got = combine(parts, 3 * tick)
+    assert (got.ticks, got.why, got.flops, got.bytes) == (33, "memory", 11, 21)
+
+
+def test_rounding_happens_once_and_up() -> None:
+    third = Fraction(1, 3 * 10**12)
+    parts = [Part("a", 1, 1, third, third)] * 3
+    assert combine(parts, Fraction(0)).ticks == 1
+    assert combine(parts, third).ticks == 2
+
+
+def test_nothing_to_do_costs_nothing() -> None:
+    assert combine([], Fraction(1)) is NOTHING
+
+
+@given(work, work, rate, rate, st.integers(0, 10**6), work, work)
+def test_more_work_or_slower_rates_never_shorten(
+    flops: int, moved: int, peak: int, bandwidth: int, launch: int, more_flops: int, more_bytes: int
+) -> None:
+    def ticks(flops: int, moved: int, peak: Fraction, bandwidth: Fraction) -> int:
+        half = Fraction(1, 2)
+        start = Fraction(launch, 10**12)
+        made = roofline(flops=flops, moved=moved, peak=peak, efficiency=half, bandwidth=bandwidth, launch=start)
+        assert made.ticks >= made.flops * 10**12 / (peak * half)
+        assert made.ticks >= made.bytes * 10**12 / bandwidth
+        return made.ticks
+
+    base = ticks(flops, moved, Fraction(peak), Fraction(bandwidth))
+    assert base <= ticks(flops + more_flops, moved + more_bytes, Fraction(peak), Fraction(bandwidth))
+    assert base <= ticks(flops, moved, Fraction(peak, 3), Fraction(bandwidth, 2))
