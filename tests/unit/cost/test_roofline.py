@@ -26,14 +26,8 @@ work = st.integers(0, 10**12)
 )
 def test_hand_computed(flops: int, moved: int, launch_ps: int, ticks: int, why: str) -> None:
     one = Fraction(10**12)  # 1 FLOP or 1 B a tick
-    got = roofline(
-        flops=flops,
-        moved=moved,
-        peak=one * 2,
-        efficiency=Fraction(1, 2),
-        bandwidth=one,
-        launch=Fraction(launch_ps, one),
-    )
+    launch = Fraction(launch_ps, 10**12)
+    got = roofline(flops=flops, moved=moved, peak=one * 2, efficiency=Fraction(1, 2), bandwidth=one, launch=launch)
     assert (got.ticks, got.why, got.flops, got.bytes) == (ticks, why, flops, moved)
 
 
@@ -55,9 +49,9 @@ def test_nothing_to_do_costs_nothing() -> None:
     assert combine([], Fraction(1)) is NOTHING
 
 
-@given(work, work, rate, rate, st.integers(0, 10**6), work, work)
+@given(st.tuples(work, work), st.tuples(rate, rate), st.integers(0, 10**6), st.tuples(work, work))
 def test_more_work_or_slower_rates_never_shorten(
-    flops: int, moved: int, peak: int, bandwidth: int, launch: int, more_flops: int, more_bytes: int
+    done: tuple[int, int], rates: tuple[int, int], launch: int, more: tuple[int, int]
 ) -> None:
     def ticks(flops: int, moved: int, peak: Fraction, bandwidth: Fraction) -> int:
         half = Fraction(1, 2)
@@ -67,6 +61,7 @@ def test_more_work_or_slower_rates_never_shorten(
         assert made.ticks >= made.bytes * 10**12 / bandwidth
         return made.ticks
 
-    base = ticks(flops, moved, Fraction(peak), Fraction(bandwidth))
-    assert base <= ticks(flops + more_flops, moved + more_bytes, Fraction(peak), Fraction(bandwidth))
-    assert base <= ticks(flops, moved, Fraction(peak, 3), Fraction(bandwidth, 2))
+    peak, bandwidth = (Fraction(r) for r in rates)
+    base = ticks(*done, peak, bandwidth)
+    assert base <= ticks(done[0] + more[0], done[1] + more[1], peak, bandwidth)
+    assert base <= ticks(*done, peak / 3, bandwidth / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, log2
 
 import numpy as np
@@ -18,7 +19,7 @@ def log_curve(points: dict[int, int]) -> Service:
     xs = sorted(points)
 
     def at(x: int) -> Fraction:
-        for low, high in zip(xs, xs[1:], strict=False):
+        for low, high in pairwise(xs):
             if low <= x <= high:
                 share = Fraction(log2(x / low) / log2(high / low)).limit_denominator(10**6)
                 return points[low] + share * (points[high] - points[low])
