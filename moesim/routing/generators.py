@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,23 @@ from moesim.routing.alias import AliasTables
 from moesim.routing.memory import walk
 from moesim.routing.pick import first_distinct, pick_from_rest
 from moesim.routing.profile import Profile, load_profile
-from moesim.routing.trace import RoutingTrace, expert_dtype
+from moesim.routing.trace import RoutingTrace, as_ids
 
 __all__ = ["KINDS", "generate", "zipf_weights"]
 
 Ints = NDArray[np.int64]
+_Built = tuple[Ints, NDArray[np.float32] | None, str]  # picks [T, L, k], mean weights [k], where they come from
 _STATES = 1 << 14  # (token, layer) rows drawn at once where tokens do not depend on each other
+
+
+class _Shape(NamedTuple):
+    """What is to be made: MoE layers, experts, picks, tokens of each sequence, seed."""
+
+    layers: int
+    experts: int
+    top_k: int
+    tokens: tuple[int, ...]
+    seed: int
 
 
 def generate(
@@ -65,7 +76,7 @@ def generate(
     build, names = made
     given = dict(params or {})
     faults = [
-        Fault(field=f"routing.{name}", message=f"routing.kind {kind} has no such parameter", nearest=nearest(name, names))
+        Fault(field=f"routing.{name}", message=f"kind {kind} has no such parameter", nearest=nearest(name, names))
         for name in given
         if name not in names
     ]
@@ -76,10 +87,10 @@ def generate(
         faults.append(Fault(field="routing", message=f"needs layers and tokens: {n_layers} layers, tokens {tokens}"))
     if faults:
         raise InputError(*faults)
-    picks, weights, source = build(n_layers, n_experts, top_k, list(tokens), seed, given)
+    picks, weights, source = build(_Shape(n_layers, n_experts, top_k, tuple(tokens), seed), given)
     ptr = np.concatenate([[0], np.cumsum(tokens)]).astype(np.int64)
     return RoutingTrace(
-        experts=picks.astype(expert_dtype(n_experts)),
+        experts=as_ids(picks, n_experts),
         weights=None if weights is None else np.broadcast_to(weights, picks.shape),
         sequence_ptr=ptr,
         prompt_tokens=np.asarray([0] * len(tokens) if prompt_tokens is None else prompt_tokens, dtype=np.int32),
@@ -109,12 +120,11 @@ def _ratio(params: Mapping[str, Any], name: str, high: int) -> Fraction:
     return value
 
 
-def _ranked(n_layers: int, weights: Sequence[int], seed: int) -> Ints:
-    """Weights [L, N] with the ranks dealt to ids by a seeded permutation of each layer."""
-    n = len(weights)
-    key = draws(seed, stream_id("routing.rank"), 0, np.arange(n_layers)[:, None], np.arange(n))
+def _ranked(shape: _Shape, exponent: Fraction) -> Ints:
+    """Zipf weights [L, N] with the ranks dealt to ids by a seeded permutation of each layer."""
+    key = draws(shape.seed, stream_id("routing.rank"), 0, np.arange(shape.layers)[:, None], np.arange(shape.experts))
     rank = np.argsort(np.argsort(key, axis=1, kind="stable"), axis=1, kind="stable")
-    return np.asarray(weights, dtype=np.int64)[rank]
+    return np.asarray(zipf_weights(shape.experts, exponent), dtype=np.int64)[rank]
 
 
 def _steps(tokens: Sequence[int]) -> Ints:
@@ -122,13 +132,13 @@ def _steps(tokens: Sequence[int]) -> Ints:
     return np.concatenate([(s << 32) + np.arange(n, dtype=np.int64) for s, n in enumerate(tokens)])
 
 
-def _independent(popularity: Ints, top_k: int, tokens: Sequence[int], seed: int, stream: int) -> Ints:
+def _independent(shape: _Shape, popularity: Ints, stream: int) -> Ints:
     """Picks [T, L, k] where no token depends on another: all rows at once, in portions."""
-    layers, n_experts = popularity.shape
+    layers, top_k, seed = shape.layers, shape.top_k, shape.seed
     table = AliasTables(popularity)
     layer = np.arange(layers)[:, None]
     n = 2 * top_k
-    steps = _steps(tokens)
+    steps = _steps(shape.tokens)
     picks = np.empty((len(steps), layers, top_k), dtype=np.int64)
     portion = max(1, _STATES // layers)
     for start in range(0, len(steps), portion):
@@ -146,15 +156,15 @@ def _independent(popularity: Ints, top_k: int, tokens: Sequence[int], seed: int,
     return picks
 
 
-def _sticky(popularity: Ints, repeat: Fraction, top_k: int, tokens: Sequence[int], seed: int, stream: int) -> Ints:
-    """Picks [T, L, k] where each slot keeps its expert with probability `repeat`; a sequence's first token draws all."""
-    layers, _ = popularity.shape
+def _sticky(shape: _Shape, popularity: Ints, repeat: Fraction, stream: int) -> Ints:
+    """Picks [T, L, k] where each slot keeps its expert with probability `repeat`; the first token draws all of them."""
+    layers, top_k, seed = shape.layers, shape.top_k, shape.seed
     table = AliasTables(popularity)
     layer = np.arange(layers)[:, None]
     slot = np.arange(top_k)
     n = 2 * top_k
     keep_below = threshold(repeat)
-    lengths = np.asarray(tokens, dtype=np.int64)
+    lengths = np.asarray(shape.tokens, dtype=np.int64)
     begin = np.concatenate([[0], np.cumsum(lengths)])
     picks = np.empty((int(begin[-1]), layers, top_k), dtype=np.int64)
     for t in range(int(lengths.max())):
@@ -181,41 +191,43 @@ def _sticky(popularity: Ints, repeat: Fraction, top_k: int, tokens: Sequence[int
     return picks
 
 
-_Built = tuple[Ints, NDArray[np.float32] | None, str]
+def _uniform(shape: _Shape, params: Mapping[str, Any]) -> _Built:
+    popularity = np.ones((shape.layers, shape.experts), dtype=np.int64)
+    return _independent(shape, popularity, stream_id("routing.uniform")), None, "uniform"
 
 
-def _uniform(layers: int, experts: int, k: int, tokens: list[int], seed: int, params: Mapping[str, Any]) -> _Built:
-    popularity = np.ones((layers, experts), dtype=np.int64)
-    return _independent(popularity, k, tokens, seed, stream_id("routing.uniform")), None, "uniform"
-
-
-def _zipf(layers: int, experts: int, k: int, tokens: list[int], seed: int, params: Mapping[str, Any]) -> _Built:
+def _zipf(shape: _Shape, params: Mapping[str, Any]) -> _Built:
     exponent = _ratio(params, "exponent", 10)
-    popularity = _ranked(layers, zipf_weights(experts, exponent), seed)
-    source = f"zipf, exponent {float(exponent):g}"
-    return _independent(popularity, k, tokens, seed, stream_id("routing.zipf")), None, source
+    popularity = _ranked(shape, exponent)
+    return _independent(shape, popularity, stream_id("routing.zipf")), None, f"zipf, exponent {float(exponent):g}"
 
 
-def _sticky_zipf(layers: int, experts: int, k: int, tokens: list[int], seed: int, params: Mapping[str, Any]) -> _Built:
+def _sticky_zipf(shape: _Shape, params: Mapping[str, Any]) -> _Built:
     exponent, repeat = _ratio(params, "exponent", 10), _ratio(params, "repeat", 1)
-    popularity = _ranked(layers, zipf_weights(experts, exponent), seed)
+    popularity = _ranked(shape, exponent)
     source = f"sticky_zipf, exponent {float(exponent):g}, repeat {float(repeat):g}"
-    return _sticky(popularity, repeat, k, tokens, seed, stream_id("routing.sticky_zipf")), None, source
+    return _sticky(shape, popularity, repeat, stream_id("routing.sticky_zipf")), None, source
 
 
-def _profile(layers: int, experts: int, k: int, tokens: list[int], seed: int, params: Mapping[str, Any]) -> _Built:
+def _profile(shape: _Shape, params: Mapping[str, Any]) -> _Built:
     given = params["profile"]
     profile = given if isinstance(given, Profile) else load_profile(given)
-    if (profile.n_layers, profile.n_experts) != (layers, experts):
-        shape = f"{profile.n_layers} MoE layers of {profile.n_experts} experts"
-        text = f"profile {profile.name} was fitted on {shape}, the model has {layers} of {experts}"
+    if (profile.n_layers, profile.n_experts) != (shape.layers, shape.experts):
+        fitted = f"profile {profile.name} was fitted on {profile.n_layers} MoE layers of {profile.n_experts} experts"
+        text = f"{fitted}, the model has {shape.layers} of {shape.experts}"
         raise InputError(Fault(field="routing.profile", message=text))
-    stream = stream_id("routing.profile")
-    picks = walk(profile.popularity_array(), profile.memories, top_k=k, tokens=tokens, seed=seed, stream=stream)
-    return picks, profile.rank_weights(k), f"profile {profile.name}: {profile.source}"
+    picks = walk(
+        profile.popularity_array(),
+        profile.memories,
+        top_k=shape.top_k,
+        tokens=shape.tokens,
+        seed=shape.seed,
+        stream=stream_id("routing.profile"),
+    )
+    return picks, profile.rank_weights(shape.top_k), f"profile {profile.name}: {profile.source}"
 
 
-KINDS: Mapping[str, tuple[Callable[..., _Built], frozenset[str]]] = {
+KINDS: Mapping[str, tuple[Callable[[_Shape, Mapping[str, Any]], _Built], frozenset[str]]] = {
     "profile": (_profile, frozenset({"profile"})),
     "sticky_zipf": (_sticky_zipf, frozenset({"exponent", "repeat"})),
     "zipf": (_zipf, frozenset({"exponent"})),

@@ -76,7 +76,7 @@ def walk(
     at layer l are ``draws(seed, stream, s * 2**32 + t, layer_ids[l], n, 0)`` for the lag and attempt 1 for the
     rest; `layer_ids` (default 0, 1, ...) lets a fit give equal draws to several variants of one layer.
     """
-    layers, n_experts = popularity.shape
+    layers = len(popularity)
     lags = [lag_weights(memory) for memory in memories]
     width = max(len(row) for row in lags)
     kernel = np.array([row + (0,) * (width - len(row)) for row in lags], dtype=np.int64)

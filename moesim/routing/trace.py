@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from moesim.errors import Fault, InputError
 
-__all__ = ["NOT_ROUTED", "RoutingTrace", "expert_dtype", "row_faults"]
+__all__ = ["NOT_ROUTED", "RoutingTrace", "as_ids", "row_faults"]
 
 NOT_ROUTED = -1
 _MAX_FAULTS = 5  # a broken file has thousands of equal faults: the first few say it all
 _ROWS_AT_ONCE = 1 << 18  # keeps the check of a memory-mapped trace within some tens of megabytes
 
 
-def expert_dtype(n_experts: int) -> type[np.int16] | type[np.int32]:
-    """The smallest of the two integer types a trace may have that holds every id."""
-    return np.int16 if n_experts <= 1 << 15 else np.int32
+def as_ids(picks: NDArray[np.integer[Any]], n_experts: int) -> NDArray[np.int16] | NDArray[np.int32]:
+    """Picks in the smaller of the two integer types a trace may have that holds every id."""
+    return picks.astype(np.int16) if n_experts <= 1 << 15 else picks.astype(np.int32)
 
 
 def row_faults(
@@ -49,7 +49,10 @@ def row_faults(
             ids = picks[row].tolist()
             if outside[row]:
                 bad = next(i for i in ids if not 0 <= i < n_experts)
-                yield start + row, "experts", "expert id out of range", bad, f"0 to {n_experts - 1}"
+                if bad == NOT_ROUTED:
+                    yield start + row, "experts", "some picks are missing", ids, f"{len(ids)} picks or none"
+                else:
+                    yield start + row, "experts", "expert id out of range", bad, f"0 to {n_experts - 1}"
             elif twice[row]:
                 yield start + row, "experts", "one expert picked twice by one token", ids, "distinct ids"
             elif weights is not None:
