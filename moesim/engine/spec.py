@@ -8,23 +8,30 @@ integer ticks (1 ps). Nothing here depends on how an engine is built.
 Within one tick the actions below happen in this order; after each action the order is started again from its top, so
 that a tick is worked off to a fixed point:
 
-    1 read ends (storage), by (transfer number, offset)     5 issues: waiting loads, then the demand walk, then predictions
-    2 transfer ends (link or last read), by transfer number 6 the stream picks
-    3 stream ends                                           7 the storage picks
-    4 lookups                                               8 the link picks
+    1 read ends (storage), by (transfer number, offset)
+    2 transfer ends (link or last read), by transfer number
+    3 stream ends
+    4 lookups
+    5 issues: waiting loads, then the demand walk, then predictions
+    6 the stream picks
+    7 the storage picks
+    8 the link picks
 
 Transfers are numbered in the order in which they are issued (rule 6). A run ends at the tick T at which its last step
 ends; what ends at T itself still counts, what runs on does not (of a transfer in service at T, the chunks that ended
-by T count; busy times are cut at T).
+by T count; busy times are cut at T). The last step ends in phase 3 of T; phases 4 to 8 of T do not happen after it.
+An operation of duration 0 is picked in phase 6 like any other and ends in phase 3 of the same tick; management of
+duration 0 is no operation at all.
 
 2. Steps and layers
 -------------------
 Steps run one after another on one stream. Step s visits layers 0..n_layers-1, then `head_ps[s]` (class head), then
-`host_gap_ps[s]` (class host_gap; the stream is idle); the next step starts at that tick. A layer starts at the tick
-the previous one ended. It runs `attention_ps[s,l]`, and then
+`host_gap_ps[s]` (class host_gap; a pause, not an operation: if it is 0 the step ends with its head, in phase 3); the
+next step starts at that tick. A layer starts at the tick the previous one ended. It runs `attention_ps[s,l]`, and then
 - a dense layer (`is_moe[l]` false): `dense_ps[s,l]`, end of layer;
 - a MoE layer whose set is empty (all tokens pruned): end of layer;
-- else `router_ps[s,l]`, then the control path: the lookup happens at R = router end + `d2h_sync_ps[l]` + `lookup_ps[l]`.
+- else `router_ps[s,l]`, then the control path: the lookup happens at R = router end + `d2h_sync_ps[l]` +
+  `lookup_ps[l]`.
 
 The set of (s, l) is its distinct experts in order of first appearance (tokens in order, router slots in order);
 pairs(e) counts the tokens that picked e, weight(e) is the largest weight any of them gave it (0 if `weights` is empty).
@@ -37,8 +44,8 @@ for DRAM); else *miss*. hits + late + misses = lookups. Then, in set order, the 
 each (recency and frequency), hits, late and misses interleaved; experts pinned by placement are not shown to it.
 Hits are pinned; late experts that hold a claim are pinned. Pins last until the expert's own compute ends.
 A prefetched expert that is looked up (hit or late) is *used*.
-Then, in set order, each hit that lies in prefetch staging moves into the cache if it can claim there (rule 4; no
-transfer, no time) and frees its slot at once; otherwise it stays in its slot until its compute ends and is forgotten.
+Then, in set order, each hit that lies in prefetch staging moves into the cache if it can claim there (a demand claim
+of rule 4; no transfer, no time) and frees its slot at once; otherwise it stays in its slot until its compute ends and is forgotten.
 Then staging slots with complete experts whose target was this (s, l) and that were not selected are freed.
 Then, under `two_level`, rule 7's cancellations. Then the demand walk (rule 5).
 
@@ -133,7 +140,8 @@ Promotion: a queued LOW transfer joins the tail of HIGH; one in service stays in
 chunks (this promotion happens at R, before the walk, for a member of the set); one not yet in the link queue will join
 HIGH. Cancellation at the lookup of (s, l): a prefetch whose target is (s, l) and that was not selected: when queued
 (or not yet queued) it vanishes at once, its claim is released, its chunks are wasted; in service it ends the current
-chunk (a chunk that ends at this very tick has ended) and vanishes then; in its link overhead it completes.
+chunk and vanishes then (at a tick at which a chunk of it ends, that chunk has ended and it vanishes at once); if that
+chunk was its last, or in its link overhead, it completes like any other.
 Under `two_level` a prefetch claims when its first chunk enters service (at P); if it cannot, it is dropped and the
 link picks again at the same tick.
 
@@ -147,15 +155,15 @@ or pinned: nothing (recency renewed under `touch_on_predict`, if resident in a c
 it is a prefetch. Under `fifo` it claims now: room in the cache (`into = cache`) or one of `prefetch_slots` staging
 slots (`into = staging`); when it cannot, or when the cache has waiting loads, it is dropped and counted. Then it is
 issued (no time on the host). With `into = staging` it occupies its slot until rule 3 moves or frees it; when it
-arrives as late it moves into the cache at arrival if it can claim there (else it stays until its compute ends); when
+arrives as late it moves into the cache at arrival if a demand claim succeeds there (else it stays until its compute ends); when
 it arrives after its target's lookup unselected, its slot is freed at arrival. Under `two_level` the claim (cache or
 slot) comes at service; a promoted prefetch without a claim claims in the cache like a demand.
 With `into = cache` an arrival becomes resident and evictable (unless pinned), whether or not its target is past.
 
 - `previous`, source lookup of (s, l): target = next MoE layer l' of step s, or, past the last, the first MoE layer of
   step s+1; only if the target step is a decode step of the same batch; it predicts the set that the step before the
-  target step used there, in that set's order (before: a prefill step; then the experts of its last token, in slot order);
-  none if the step before belongs to another batch.
+  target step used there, in that set's order (if the step before is a prefill step: the experts of its last token, in
+  slot order); none if the step before belongs to another batch.
 - `next_gate` (parametric), decode steps only: for d = 1..len(recall), target t = the d-th MoE layer after l in the
   same step (none past the last). Let T = the true set of (s, t) by weight descending, then first appearance, r = rank
   from 0. right = those with draw(seed, "prefetch", s, t, r, d) < threshold(recall[d-1]), at most n = `experts` of

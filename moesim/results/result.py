@@ -81,7 +81,7 @@ class Result:
     layer_stall_ps: Ints
     """[S, L] waits of each layer."""
     step_bytes: Ints
-    """[S] bytes of chunks (path storage: experts) whose transfer ended in (start, end] of the step."""
+    """[S] bytes of the experts whose transfer ended in (start, end] of the step."""
     residency: NDArray[np.int32]
     """[S, L] experts resident at the end of each step, pinned ones included."""
     counters: dict[str, int]
