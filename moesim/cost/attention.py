@@ -5,11 +5,11 @@ itself; the token at position p sees min(p + 1, window). Decode is new = 1. Two 
 
   projections  (norms, QKV, output)  flops = 2 d (2 H h + 2 K h) T       bytes = weights + 2 d T a + embedding rows
                                      transient = 2 H h T a               rows = T = sum of new
-  attention    (QK', softmax, PV)    flops = 4 H h sum(visible)          bytes = kv sum(span + new)
+  attention    (QK', softmax, PV)    flops = 4 H h sum(attended)         bytes = kv sum(span + new)
                                      rows = (H / K) new of the longest chunk
 
 d model width, H query heads, K key-value heads, h head width, a bytes of an activation element (2), kv bytes of keys
-and values of one token, visible = tokens that each new token sees, span = distinct tokens whose keys and values a
+and values of one token, attended = (query, key) pairs, span = distinct tokens whose keys and values a
 chunk reads, once each (query tiles re-read them from on-chip memory). Weights are read once a step, whatever the
 batch. Rotary embedding, softmax exponentials and attention sinks are left out of the FLOPs (below 1 %).
 """
@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 from moesim.cost.rates import ACTIVATION_BYTES, Rates
 from moesim.cost.roofline import Part
+from moesim.model.flops import attended, span
 
-__all__ = ["AttentionShape", "attention_parts", "kv_span", "visible"]
+__all__ = ["AttentionShape", "attention_parts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,27 +42,6 @@ class AttentionShape:
     embedding_row_bytes: int = 0
     dtype: str
     kv_dtype: str
-
-
-def visible(new: int, context: int, window: int | None) -> int:
-    """Sum over the chunk's new tokens of the tokens each sees: sum of min(p + 1, window), p = context - new ..
-    context - 1.
-
-    >>> visible(3, 5, None), visible(3, 5, 4), visible(1, 9, 4)
-    (12, 11, 4)
-    """
-    first, last = context - new + 1, context
-    if window is None or last <= window:
-        return new * (first + last) // 2
-    if first > window:
-        return new * window
-    ramp = window - first + 1
-    return ramp * (first + window) // 2 + (new - ramp) * window
-
-
-def kv_span(new: int, context: int, window: int | None) -> int:
-    """Distinct tokens whose keys and values the chunk reads: min(context, window + new - 1)."""
-    return context if window is None else min(context, window + new - 1)
 
 
 def attention_parts(rates: Rates, shape: AttentionShape, chunks: Sequence[tuple[int, int]]) -> list[Part]:
@@ -85,9 +65,9 @@ def attention_parts(rates: Rates, shape: AttentionShape, chunks: Sequence[tuple[
         ),
         rates.part(
             "attention",
-            flops=4 * query * sum(visible(n, c, s.window) for n, c in chunks),
+            flops=4 * query * sum(attended(n, c, s.window) for n, c in chunks),
             rows=max(n for n, _ in chunks) * s.n_heads // s.n_kv_heads,
             dtype=s.kv_dtype,
-            streamed=s.kv_bytes_per_token * sum(kv_span(n, c, s.window) + n for n, c in chunks),
+            streamed=s.kv_bytes_per_token * sum(span(n, c, s.window) + n for n, c in chunks),
         ),
     ]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from moesim.cost.rates import ACTIVATION_BYTES, Rates
 from moesim.cost.roofline import Part
 
-__all__ = ["FfnShape", "ffn_part", "ffn_table", "linear_part"]
+__all__ = ["FfnShape", "LinearShape", "ffn_part", "ffn_table", "linear_part"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,16 @@ class FfnShape:
         return self.d_inner * ACTIVATION_BYTES
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinearShape:
+    """One GEMM: input and output width, B of its weights, data type of the arithmetic."""
+
+    d_in: int
+    d_out: int
+    weight_bytes: int
+    dtype: str
+
+
 def ffn_part(rates: Rates, shape: FfnShape, pairs: int, distinct: int, name: str = "experts") -> Part:
     """A group of `distinct` experts on `pairs` token-expert pairs. Raises ValueError unless 1 <= distinct <=
     pairs."""
@@ -70,14 +80,14 @@ def ffn_part(rates: Rates, shape: FfnShape, pairs: int, distinct: int, name: str
     )
 
 
-def linear_part(rates: Rates, name: str, tokens: int, *, d_in: int, d_out: int, weight_bytes: int, dtype: str) -> Part:
+def linear_part(rates: Rates, name: str, tokens: int, shape: LinearShape) -> Part:
     """One GEMM of `tokens` >= 1 rows."""
     return rates.part(
         name,
-        flops=2 * d_in * d_out * tokens,
+        flops=2 * shape.d_in * shape.d_out * tokens,
         rows=tokens,
-        dtype=dtype,
-        streamed=weight_bytes + (d_in + d_out) * tokens * ACTIVATION_BYTES,
+        dtype=shape.dtype,
+        streamed=shape.weight_bytes + (shape.d_in + shape.d_out) * tokens * ACTIVATION_BYTES,
     )
 
 

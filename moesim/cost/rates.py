@@ -51,4 +51,4 @@ class Rates:
         memory = self.memory.time(moved)
         if self.l2:
             memory = max(memory, self.l2.time(streamed + 2 * transient))
-        return Part(name, flops, moved, compute, memory)
+        return Part(name, dtype, flops, moved, compute, memory)

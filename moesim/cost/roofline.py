@@ -38,9 +38,10 @@ NOTHING = Duration(0, "none", 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One kernel's work and the seconds that its arithmetic and its memory traffic would take alone."""
+    """One kernel's work, and the seconds that its arithmetic (in `dtype`) and its memory traffic would take alone."""
 
     name: str
+    dtype: str
     flops: int
     bytes: int
     compute: Fraction
@@ -74,4 +75,4 @@ def roofline(
     >>> r.ticks, r.why
     (35, 'memory')
     """
-    return combine([Part("all", flops, moved, flops / (peak * efficiency), moved / bandwidth)], launch)
+    return combine([Part("all", "", flops, moved, flops / (peak * efficiency), moved / bandwidth)], launch)

@@ -1,12 +1,11 @@
 """Time to serve an amount of work on a rate that may depend on that amount: t(x) = x / rate(x), exact and monotone.
 
-A scalar rate r gives t(x) = x / r. A curve gives the same at each of its points; between two points, t is linear in
-x on a grid of eight points an octave at which the curve itself is evaluated (off by less than 0.1 % from x /
-rate(x)), and each grid time is raised to the largest before it. So more work never takes less time, however steep
-the curve: a rate interpolated in log2(x) alone would make 6 KiB faster than 4 KiB when the rate doubles from 4 to 8
-KiB. Because t is piecewise linear with rational coefficients, whole integer tables can be filled exactly
-(`Service.ticks`), and because the grid times lie on or above x / max(rate), nothing beats the highest rate of the
-curve.
+A scalar rate r gives t(x) = x / r. A curve gives the same at each of its points; between two points, t is linear in x
+on a grid of eight points an octave at which the curve itself is evaluated (off by less than 0.1 % from x / rate(x)),
+and each grid time is raised to the largest before it. So more work never takes less time, even where a measured rate grows
+faster than the size. Because t is piecewise linear with rational coefficients, whole integer tables can be filled
+exactly (`Service.ticks`), and because the grid times lie on or above x / max(rate), nothing beats the highest rate of
+the curve.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moesim.cost.attention import AttentionShape, attention_parts, kv_span, visible
+from moesim.cost.attention import AttentionShape, attention_parts
 from moesim.cost.rates import Rates
 from moesim.cost.service import Service
 
@@ -31,8 +31,9 @@ def shape(**changes: Any) -> AttentionShape:
 @given(st.integers(1, 60), st.integers(0, 60), windows)
 def test_masks_equal_a_count_token_by_token(new: int, old: int, window: int | None) -> None:
     seen = [set(range(max(0, p + 1 - window) if window else 0, p + 1)) for p in range(old, old + new)]
-    assert visible(new, old + new, window) == sum(len(s) for s in seen)
-    assert kv_span(new, old + new, window) == len(set().union(*seen))
+    _, core = attention_parts(rates(), shape(window=window), [(new, old + new)])
+    assert core.flops == 4 * 32 * sum(len(s) for s in seen)
+    assert core.bytes == 64 * (len(set().union(*seen)) + new)
 
 
 def test_one_chunk_by_hand() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moesim.cost.experts import FfnShape, ffn_part, ffn_table, linear_part
+from moesim.cost.experts import FfnShape, LinearShape, ffn_part, ffn_table, linear_part
 from moesim.cost.rates import Rates
 from moesim.cost.roofline import combine
 from moesim.cost.service import Service
@@ -72,7 +72,7 @@ def test_inner_activations_live_in_the_second_level_cache_as_far_as_they_fit() -
 
 def test_a_linear_layer_by_hand() -> None:
     rates = Rates(memory=Service(Fraction(1)), efficiency=Service(Fraction(1)), peaks={"bf16": Fraction(1)})
-    part = linear_part(rates, "router", 3, d_in=8, d_out=5, weight_bytes=77, dtype="bf16")
+    part = linear_part(rates, "router", 3, LinearShape(d_in=8, d_out=5, weight_bytes=77, dtype="bf16"))
     assert (part.flops, part.bytes) == (2 * 3 * 8 * 5, 77 + 3 * 2 * 13)
 
 

@@ -33,14 +33,14 @@ def test_hand_computed(flops: int, moved: int, launch_ps: int, ticks: int, why: 
 
 def test_parts_run_one_after_another() -> None:
     tick = Fraction(1, 10**12)
-    parts = [Part("a", 10, 1, 10 * tick, 1 * tick), Part("b", 1, 20, 1 * tick, 20 * tick)]
+    parts = [Part("a", "bf16", 10, 1, 10 * tick, 1 * tick), Part("b", "bf16", 1, 20, 1 * tick, 20 * tick)]
     got = combine(parts, 3 * tick)
     assert (got.ticks, got.why, got.flops, got.bytes) == (33, "memory", 11, 21)
 
 
 def test_rounding_happens_once_and_up() -> None:
     third = Fraction(1, 3 * 10**12)
-    parts = [Part("a", 1, 1, third, third)] * 3
+    parts = [Part("a", "bf16", 1, 1, third, third)] * 3
     assert combine(parts, Fraction(0)).ticks == 1
     assert combine(parts, third).ticks == 2
 
