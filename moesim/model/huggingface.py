@@ -54,7 +54,7 @@ class _Config:
 
     def need(self, key: str, kind: type = int) -> Any:
         if key not in self.data:
-            raise self.fault(f"missing key {key}", key=key, near=nearest(key, self.data))
+            raise self.fault(f"missing key {key}", key=key)
         value = self.data[key]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.fault("wrong type", key=key, got=value, allowed=kind.__name__)
@@ -182,7 +182,7 @@ def fields_from_config(config: Mapping[str, Any], *, name: str, file: str = "", 
 
 def _weights(read: _Config, kind: str) -> dict[str, Any]:
     """The storage format: `quantization_config` if there is one, else the dtype (transformers 5 writes `dtype`)."""
-    key = "torch_dtype" if "torch_dtype" in read.data else "dtype"
+    key = "dtype" if "dtype" in read.data and "torch_dtype" not in read.data else "torch_dtype"
     known = {"bfloat16": "bf16", "float16": "fp16", "float32": {"bits_per_weight": 32}}
     quantized = read.data.get("quantization_config")
     # OpenAI's own checkpoint names no dtype: what its quantization leaves alone is bf16.
