@@ -153,8 +153,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def fields_from_config(config: Mapping[str, Any], *, name: str, file: str = "", weights: bool = True) -> dict[str, Any]:
-    """The fields of a config (see `moesim.model.fields.ModelFields`). `weights=False` leaves weights and kv_cache to
-    the caller, for checkpoints in a format that is not known here.
+    """The fields of a config (see `moesim.model.fields.ModelFields`). `weights=False` leaves weights to the
+    caller, for checkpoints in a format that is not known here. The KV cache has the 16-bit dtype of the checkpoint.
 
     Raises InputError naming file and key: unknown `model_type` (with a recipe), missing keys, unknown formats.
     """
@@ -176,7 +176,7 @@ def fields_from_config(config: Mapping[str, Any], *, name: str, file: str = "", 
     made |= {**family.fixed, **family.derive(read)}
     if weights:
         made["weights"] = _weights(read, kind)
-        made["kv_cache"] = "fp16" if made["weights"]["default"] == "fp16" else "bf16"
+    made["kv_cache"] = "fp16" if "float16" in (config.get("torch_dtype"), config.get("dtype")) else "bf16"
     return made
 
 
@@ -199,8 +199,7 @@ def _weights(read: _Config, kind: str) -> dict[str, Any]:
     if method in ("awq", "gptq") and quantized.get("bits") == 4 and quantized.get("group_size") == 128:
         return {"default": "int4-g128"}
     raise read.fault(
-        "unknown storage format; give model.kv_cache and model.weights, such as "
-        "{default: bf16, experts: {bits_per_weight: 4.5}}",
+        "unknown storage format; give model.weights, such as {default: bf16, experts: {bits_per_weight: 4.5}}",
         key="quantization_config",
         got=str(method),
         allowed="mxfp4, fp8 in 128 x 128 blocks, awq or gptq with 4 bits in groups of 128",

@@ -153,7 +153,9 @@ def test_unknown_storage_format_is_refused_unless_the_caller_gives_one() -> None
     config = {**MIXTRAL, "quantization_config": {"quant_method": "bitsandbytes"}}
     with pytest.raises(InputError, match="quantization_config"):
         fields_from_config(config, name="x")
-    assert "weights" not in fields_from_config(config, name="x", weights=False)
+    fields = fields_from_config(config, name="x", weights=False)
+    assert "weights" not in fields
+    assert from_dict({**fields, "weights": {"default": {"bits_per_weight": 4.5}}}).kv_bytes_per_token(0) == 4096
 
 
 def test_layer_types_must_fit() -> None:
