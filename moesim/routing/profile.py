@@ -23,6 +23,7 @@ __all__ = ["Profile", "load_profile", "profile_names", "profile_path"]
 
 FORMAT = 1
 _FOLDER = Path(__file__).parent / "profiles"
+_LARGEST_FILE = 8_000_000
 _REQUIRED = ("moesim_profile", "name", "n_experts", "top_k", "source", "fitted", "memory", "popularity")
 _OPTIONAL = ("rank_weights", "fit_error")
 _MEMORY = ("short_share", "short_tokens", "long_share", "long_tokens")
@@ -140,7 +141,8 @@ class Profile:
 
 def _popularity(row: object, n: int, name: str, wrong: Any) -> tuple[int, ...]:
     parts: Sequence[Any] = row.split() if isinstance(row, str) else row if isinstance(row, list) else ()
-    if len(parts) != n or not all(str(p).isascii() and str(p).isdigit() for p in parts):
+    fits = all(isinstance(p, str | int) and str(p).isascii() and str(p).isdigit() for p in parts)
+    if len(parts) != n or not fits:
         wrong(name, f"must be {n} whole numbers >= 0: has {len(parts)}")
         return ()
     numbers = tuple(int(p) for p in parts)
@@ -188,12 +190,19 @@ def load_profile(name: str | Path) -> Profile:
     """Read a profile by shipped name or path."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.events import AliasEvent
 
     path = profile_path(name)
+    if path.stat().st_size > _LARGEST_FILE:
+        raise InputError(Fault(message=f"is larger than any profile ({_LARGEST_FILE} B)", file=path.name))
     try:
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(Fault(message=f"is not readable YAML: {error}", file=str(path))) from None
+        text = path.read_text(encoding="utf-8")
+        # aliases have no use here, and nested ones grow without bound
+        if "*" in text and any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
+            raise InputError(Fault(message="YAML aliases are not allowed in a routing profile", file=path.name))
+        data = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(Fault(message=f"is not readable YAML: {error}", file=path.name)) from None
     if not isinstance(data, Mapping):
-        raise InputError(Fault(message="a routing profile is a map", file=str(path)))
+        raise InputError(Fault(message="a routing profile is a map", file=path.name))
     return Profile.from_dict(data, file=path.name)
