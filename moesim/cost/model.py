@@ -116,7 +116,7 @@ class CostModel:
         return self._expert_classes[layer]
 
     def attention_class(self, layer: int) -> int:
-        """Number of the layer's attention shape: layers of one class take equal times (layer 0 reads embeddings too)."""
+        """Number of the layer's attention shape: one class takes equal times (layer 0 reads embeddings too)."""
         return self._attention_classes[layer]
 
     # --- moving experts ---

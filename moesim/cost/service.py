@@ -2,8 +2,8 @@
 
 A scalar rate r gives t(x) = x / r. A curve gives the same at each of its points; between two points, t is linear in x
 on a grid of eight points an octave at which the curve itself is evaluated (off by less than 0.1 % from x / rate(x)),
-and each grid time is raised to the largest before it. So more work never takes less time, even where a measured rate grows
-faster than the size. Because t is piecewise linear with rational coefficients, whole integer tables can be filled
+and each grid time is raised to the largest before it. So more work never takes less time, even where a measured rate
+grows faster than the size. Because t is piecewise linear with rational coefficients, whole integer tables can be filled
 exactly (`Service.ticks`), and because the grid times lie on or above x / max(rate), nothing beats the highest rate of
 the curve.
 """
