@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from moesim.core.quantity import show
+from moesim.core.ticks import PS_PER_S
 from moesim.cost.control import Control, Overhead
 from moesim.cost.prices import Prices
 from moesim.cost.roofline import Part, combine
@@ -30,6 +31,11 @@ def _time(seconds: Fraction) -> str:
         if seconds * scale >= 1:
             return f"{float(seconds * scale):.4g} {unit}"
     return f"{float(seconds * 10**12):.4g} ps"
+
+
+def _ticks(ticks: int) -> str:
+    """A duration exactly, and in a unit that fits."""
+    return f"{ticks} ps ({_time(Fraction(ticks, PS_PER_S))})"
 
 
 def _rate(value: Fraction, unit: str) -> str:
@@ -64,7 +70,7 @@ def explain_operation(prices: Prices, operation: str, parts: Sequence[Part]) -> 
     )
     total = combine(parts, launch)
     terms.append(
-        Term("total", f"{total.ticks} ps", f"launch + max(arithmetic, memory) of each part; bound by {total.why}")
+        Term("total", _ticks(total.ticks), f"launch + max(arithmetic, memory) of each part; bound by {total.why}")
     )
     return terms
 
@@ -74,8 +80,12 @@ def explain_transfer(prices: Prices, made: Transfer) -> list[Term]:
     terms = [
         Term("bytes", show(made.bytes, "bytes"), "from the model's formats"),
         Term("copy size", show(copy_bytes(made.bytes, made.pieces, made.method), "bytes"), f"method {made.method}"),
-        Term("duration of the bytes", f"{made.duration} ps", "bytes x the slowest of link, host memory, device memory"),
-        Term("copy overheads", f"{made.starts} x {made.t0} ps", "t0 per copy call (loop) or per issue (batch, gather)"),
+        Term("duration of the bytes", _ticks(made.duration), "bytes x the slowest of link, host memory, device memory"),
+        Term(
+            "copy overheads",
+            f"{made.starts} x {_ticks(made.t0)}",
+            "t0 per copy call (loop) or per issue (batch, gather)",
+        ),
     ]
     link = "links.host_to_device"
     terms += _sourced(prices, f"{link}.bandwidth", f"{link}.copy_overhead", f"{link}.resume_overhead")
@@ -89,8 +99,8 @@ def explain_storage(prices: Prices, made: StorageReads) -> list[Term]:
     terms = [
         Term("reads", f"{len(made.reads)}", f"{prices.pieces} pieces, each padded, in reads of at most read_bytes"),
         Term("bytes read", show(sum(read.moved for read in made.reads), "bytes"), "the expert with its padding"),
-        Term("first read alone", f"{first[1]} ps", "bytes / rate(bytes, 1 lane)"),
-        Term("first read, all lanes busy", f"{first[-1]} ps", "lanes x bytes / rate(bytes, lanes)"),
+        Term("first read alone", _ticks(first[1]), "bytes / rate(bytes, 1 lane)"),
+        Term("first read, all lanes busy", _ticks(first[-1]), "lanes x bytes / rate(bytes, lanes)"),
     ]
     rows = [field for field in prices.sources if field.startswith("storage.bandwidth")]
     terms += _sourced(prices, "storage.lanes", "storage.read_bytes", *rows)
@@ -102,5 +112,5 @@ def explain_runtime(prices: Prices, name: str, made: Control | Overhead) -> list
     """The control path, or an overhead of loading or evicting."""
     if isinstance(made, Control):
         return [*_sourced(prices, "runtime.d2h_sync", "runtime.lookup", "runtime.issue", "runtime.host_gap")]
-    total = Term("total", f"{made.ticks} ps", f"fixed + per_byte x bytes, on the {made.on}")
+    total = Term("total", _ticks(made.ticks), f"fixed + per_byte x bytes, on the {made.on}")
     return [*_sourced(prices, f"runtime.{name}.fixed", f"runtime.{name}.per_byte"), total]
