@@ -17,7 +17,7 @@ that a tick is worked off to a fixed point:
     7 the storage picks
     8 the link picks
 
-Transfers are numbered in the order in which they are issued (rule 6). A run ends at the tick T at which its last step
+Transfers are numbered from 0 in the order of their issue (rule 6). A run ends at the tick T at which its last step
 ends; what ends at T itself still counts, what runs on does not (of a transfer in service at T, the chunks that ended
 by T count; busy times are cut at T). The last step ends in phase 3 of T; phases 4 to 8 of T do not happen after it.
 An operation of duration 0 is picked in phase 6 like any other and ends in phase 3 of the same tick; management of
@@ -73,8 +73,8 @@ Eviction orders (first to leave first; id = layer * n_experts + expert):
   `lfu-lifetime`: fewest lookups since the start (or reset), ties least recent.
 - `random`: u(a) = draw(seed, "eviction", s, l, e, a) with (s, l) of the last lookup, e the expert that claims
   (under trim: 0), a = 0, 1, 2, ... over the whole claim or trim; the candidate is id number u(a) mod n within the
-  cache's own ids (global: n = n_layers * n_experts and the id itself; per layer: n = n_experts, the expert); the first
-  candidate that is evictable leaves.
+  cache's own ids (a cache that serves one layer only: n = n_experts, the expert of that layer; else n = n_layers *
+  n_experts, the id); the first candidate that is evictable (and not spared) leaves.
 - `belady`: farthest next lookup, as position s * n_layers + l in the trace after the last lookup's position (never
   again = farthest), ties larger bytes, then larger id.
 - `static`: nobody leaves and nobody enters: only the initial content is ever resident.
@@ -110,8 +110,8 @@ cancelled: the expert is then complete in DRAM.
 A chunk is in DRAM when all reads that overlap its bytes have ended. Chunk i of n covers bytes
 ceil((i-1)*B/n) .. ceil(i*B/n). n = `chunks`.
 
-Storage: `lanes` servers. Reads are picked by (class, transfer number, offset), class 1 for a prefetch not (yet)
-demanded under `two_level`, else 0; one per free lane. A read that starts lasts `read_ps[size][busy]`, busy = lanes
+Storage: `lanes` servers. Reads are picked by (class, number of the transfer that queued them, offset), class 1 under
+`two_level` if no demanded transfer waits for them (a prefetch not yet looked up, or nobody), else 0; one per free lane. A read that starts lasts `read_ps[size][busy]`, busy = lanes
 busy after all picks of this action, itself included; it is never re-timed. Sizes and ends: `read_sizes[l]` (bytes
 moved, padding included) and `read_ends[l]` (offset in the expert up to which the reads so far reach).
 
@@ -136,9 +136,10 @@ over until that chunk is there; then it is resumed.
 left at its next chunk end if a HIGH one could be served then (at the tick of the pick: a HIGH that joins at the very
 tick of a chunk end is served first); it goes back to its place in LOW with its chunks kept. Link overhead after the
 last chunk is not interruptible.
-Promotion: a queued LOW transfer joins the tail of HIGH; one in service stays in service as HIGH and ends all its
-chunks (this promotion happens at R, before the walk, for a member of the set); one not yet in the link queue will join
-HIGH. Cancellation at the lookup of (s, l): a prefetch whose target is (s, l) and that was not selected: when queued
+Promotion: at R, before the walk, every late member of the set becomes HIGH: one in service stays in service and ends
+all its chunks; a queued one leaves LOW and joins the tail of HIGH when the walk comes to it (if it claims then, see
+rule 5); one not yet in the link queue will join HIGH when its first chunk is in DRAM, but not before the walk has come
+to it. Cancellation at the lookup of (s, l): a prefetch whose target is (s, l) and that was not selected: when queued
 (or not yet queued) it vanishes at once, its claim is released, its chunks are wasted; in service it ends the current
 chunk and vanishes then (at a tick at which a chunk of it ends, that chunk has ended and it vanishes at once); if that
 chunk was its last, or in its link overhead, it completes like any other.
@@ -155,8 +156,8 @@ or pinned: nothing (recency renewed under `touch_on_predict`, if resident in a c
 it is a prefetch. Under `fifo` it claims now: room in the cache (`into = cache`) or one of `prefetch_slots` staging
 slots (`into = staging`); when it cannot, or when the cache has waiting loads, it is dropped and counted. Then it is
 issued (no time on the host). With `into = staging` it occupies its slot until rule 3 moves or frees it; when it
-arrives as late it moves into the cache at arrival if a demand claim succeeds there (else it stays until its compute ends); when
-it arrives after its target's lookup unselected, its slot is freed at arrival. Under `two_level` the claim (cache or
+arrives as late it moves into the cache at arrival if a demand claim succeeds there (else it stays until its compute
+ends); when it arrives after its target's lookup unselected, its slot is freed at arrival. Under `two_level` the claim (cache or
 slot) comes at service; a promoted prefetch without a claim claims in the cache like a demand.
 With `into = cache` an arrival becomes resident and evictable (unless pinned), whether or not its target is past.
 
@@ -203,7 +204,7 @@ the shared part are done (and after the trim's management).
 ---------
 From F on, time of the layer in which the stream runs nothing is a wait; it is ended by the arrival, at its last tick,
 of a member of the set (several: smallest expert id). [a, b) is cut at that transfer's ticks: before it was issued and,
-with storage, had its DRAM claim: stall_cache; then until its last chunk was in DRAM: stall_storage (`path = "storage"`:
+with storage, had its DRAM claim: stall_cache; then until all its bytes were in DRAM: stall_storage (`path = "storage"`:
 until b); the rest: stall_link. Classes are exclusive and sum to the step.
 
 12. Counters

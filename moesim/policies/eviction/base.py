@@ -55,7 +55,7 @@ class Eviction:
         """`key` was looked up (hit, late or miss). A key that misses will be inserted later, in this recency place."""
 
     def insert(self, key: int, looked_up: bool) -> None:
-        """`key` is a member now; `looked_up` tells whether its lookup came before (else it was prefetched or initial)."""
+        """`key` is a member now; `looked_up` tells whether a lookup came before (else it was prefetched or initial)."""
 
     def remove(self, key: int) -> None:
         """`key` has left."""

@@ -80,7 +80,7 @@ class NextGate(Prefetch):
             for e in range(view.experts_of(target))
             if e not in true and not view.is_resident(target, e) and not view.is_loading(target, e)
         ]
-        wrong = []
-        for j in range(min(wanted, len(candidates))):
-            wrong.append(candidates.pop(draw(seed, _WRONG, step, target, j, ahead) % len(candidates)))
-        return right + wrong
+        return right + [
+            candidates.pop(draw(seed, _WRONG, step, target, j, ahead) % len(candidates))
+            for j in range(min(wanted, len(candidates)))
+        ]
