@@ -45,7 +45,8 @@ each (recency and frequency), hits, late and misses interleaved; experts pinned 
 Hits are pinned; late experts that hold a claim are pinned. Pins last until the expert's own compute ends.
 A prefetched expert that is looked up (hit or late) is *used*.
 Then, in set order, each hit that lies in prefetch staging moves into the cache if it can claim there (a demand claim
-of rule 4; no transfer, no time) and frees its slot at once; otherwise it stays in its slot until its compute ends and is forgotten.
+of rule 4; no transfer, no time) and frees its slot at once; otherwise it stays in its slot until its compute ends and
+is forgotten.
 Then staging slots with complete experts whose target was this (s, l) and that were not selected are freed.
 Then, under `two_level`, rule 7's cancellations. Then the demand walk (rule 5).
 
@@ -111,8 +112,9 @@ A chunk is in DRAM when all reads that overlap its bytes have ended. Chunk i of 
 ceil((i-1)*B/n) .. ceil(i*B/n). n = `chunks`.
 
 Storage: `lanes` servers. Reads are picked by (class, number of the transfer that queued them, offset), class 1 under
-`two_level` if no demanded transfer waits for them (a prefetch not yet looked up, or nobody), else 0; one per free lane. A read that starts lasts `read_ps[size][busy]`, busy = lanes
-busy after all picks of this action, itself included; it is never re-timed. Sizes and ends: `read_sizes[l]` (bytes
+`two_level` if no demanded transfer waits for them (a prefetch not yet looked up, or nobody), else 0; one per free lane.
+A read that starts lasts `read_ps[size][busy]`, busy = lanes busy after all picks of this action, itself included; it is
+never re-timed. Sizes and ends: `read_sizes[l]` (bytes
 moved, padding included) and `read_ends[l]` (offset in the expert up to which the reads so far reach).
 
 7. Link
@@ -157,8 +159,8 @@ it is a prefetch. Under `fifo` it claims now: room in the cache (`into = cache`)
 slots (`into = staging`); when it cannot, or when the cache has waiting loads, it is dropped and counted. Then it is
 issued (no time on the host). With `into = staging` it occupies its slot until rule 3 moves or frees it; when it
 arrives as late it moves into the cache at arrival if a demand claim succeeds there (else it stays until its compute
-ends); when it arrives after its target's lookup unselected, its slot is freed at arrival. Under `two_level` the claim (cache or
-slot) comes at service; a promoted prefetch without a claim claims in the cache like a demand.
+ends); when it arrives after its target's lookup unselected, its slot is freed at arrival. Under `two_level` the claim
+(cache or slot) comes at service; a promoted prefetch without a claim claims in the cache like a demand.
 With `into = cache` an arrival becomes resident and evictable (unless pinned), whether or not its target is past.
 
 - `previous`, source lookup of (s, l): target = next MoE layer l' of step s, or, past the last, the first MoE layer of
