@@ -19,6 +19,12 @@ __all__ = ["simulate"]
 
 
 class _Oracle(Stream):
+    """Rule 1."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._insert_initial()
+
     def _act(self) -> bool:
         """The first action that is possible at this tick, in the order of the phases."""
         if self._read_ends() or self._transfer_ends():
