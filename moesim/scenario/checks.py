@@ -41,10 +41,8 @@ def check_sections(sections: Sections) -> list[Fault]:
         faults.append(Fault(field="record.timeline.steps", got=got, allowed="[first, last] with 0 <= first <= last"))
     into_cache = isinstance(prefetch, PreviousSection | NextGateSection) and prefetch.into == "cache"
     if into_cache and "slots" in prefetch.model_fields_set:
-        fault = Fault(
-                message="only prefetch into staging has slots", field="prefetch.slots", allowed="into: staging"
-            )
-            faults.append(fault)
+        message = "only prefetch into staging has slots"
+        faults.append(Fault(message=message, field="prefetch.slots", allowed="into: staging"))
     if isinstance(prefetch, NextGateSection):
         if len(prefetch.recall) != len(prefetch.precision):
             faults.append(

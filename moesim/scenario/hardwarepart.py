@@ -1,4 +1,4 @@
-"""The machine of a scenario: the named profile, its parts, the scenario's own numbers over them; each with its place."""
+"""The machine of a scenario: the named profile, its parts, the scenario's own numbers over them, with places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model of a scenario: fields of a preset or a config.json, the scenario's own over them, the ModelSpec they make."""
+"""The model of a scenario: a preset's or config.json's fields, the scenario's own over them, and the ModelSpec."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from moesim import routing
 from moesim.errors import Fault, InputError
 from moesim.routing.profile import Profile, load_profile, profile_names, profile_path
-from moesim.scenario.compose import Composed
+from moesim.scenario.compose import Composed, shown
 from moesim.scenario.document import Place
 from moesim.scenario.sections import ProfileRouting, Sections, TraceRouting
 
@@ -98,7 +98,7 @@ def check_routing(given: RoutingInput, model: ModelSpec, sections: Sections) -> 
     if trace.top_k != model.top_k:
         wrong("experts per token in the recording", trace.top_k, f"{model.top_k}, the model's top_k (set model.top_k)")
     try:
-        trace.validate(experts, file=str(given.path.name) if given.path is not None else "")
+        trace.validate(experts, file=shown(given.path) if given.path is not None else "")
     except InputError as error:
         faults += error.faults
     if not faults and trace.n_experts > experts:
