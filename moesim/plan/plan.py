@@ -212,6 +212,8 @@ class Plan:
             "picks",
             "ids below n_experts",
         )
+        ids = layers * self.n_experts
+        need(all(0 <= key < ids for key in self.initial), "initial", f"ids below {ids}")
         need(len(self.weights) in (0, len(self.picks)), "weights", "none, or one for each pick")
         if "link" in self.path:
             link = self.link
