@@ -218,7 +218,7 @@ def small_plan(
     flow = _flow(sets, weights)
     mentioned = [int(e) for e in flow["set_expert"]] + [e for _, e in pinned]
     mentioned += [e for targets in (script or {}).values() for _, _, e in targets]
-    mentioned += [i[1] for i in initial if isinstance(i, tuple)]
+    mentioned += [i[1] if isinstance(i, tuple) else i for i in initial if isinstance(i, tuple) or layers == 1]
     experts = n_experts if n_experts is not None else max(mentioned, default=0) + 1
     sizes = np.where(is_moe, _grid(expert_bytes, layers), 0)
     if slots is not None:
