@@ -20,7 +20,11 @@ _NAMES = {
 def _array(values: NDArray[Any]) -> dict[str, Any]:
     if values.dtype.kind in "iub":
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-        fits = (t for t in (np.uint8, np.int8, np.uint16, np.int16, np.int32) if np.iinfo(t).min <= low <= high <= np.iinfo(t).max)
+        fits = (
+            t
+            for t in (np.uint8, np.int8, np.uint16, np.int16, np.int32)
+            if np.iinfo(t).min <= low <= high <= np.iinfo(t).max
+        )
         values = values.astype(next(fits, np.float64))
     name = _NAMES[values.dtype.name]
     data = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))

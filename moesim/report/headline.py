@@ -54,10 +54,14 @@ def headline(run: RunData) -> str:
     if s["tokens_per_s"] and s["breakdown_ms"]:
         group, share = cause(s["breakdown_ms"])
         whose = "a token's time" if _single(run) else "a decode step's time"
-        start = f"{number(s['tokens_per_s'])} tokens/s: {percent(share, 2)} of {whose} {_PHRASES[group].format(link=link)}"
+        start = (
+            f"{number(s['tokens_per_s'])} tokens/s: {percent(share, 2)} of {whose} {_PHRASES[group].format(link=link)}"
+        )
     elif s["ttft_ms"] is not None and s["breakdown_prefill_ms"]:
         group, share = cause(s["breakdown_prefill_ms"])
-        start = f"First token after {duration(s['ttft_ms'])}: {percent(share, 2)} of it {_PHRASES[group].format(link=link)}"
+        start = (
+            f"First token after {duration(s['ttft_ms'])}: {percent(share, 2)} of it {_PHRASES[group].format(link=link)}"
+        )
     else:
         start = f"{duration(s['elapsed_ms'])} simulated, no token generated"
     return "; ".join(part for part in (start, hits) if part)
@@ -72,7 +76,9 @@ def key_figures(run: RunData) -> list[KeyFigure]:
     s: dict[str, Any] = run.summary
     tiles: list[tuple[str, str, str, str]] = []
     if s["tokens_per_s"] is not None:
-        tiles.append(("tokens_per_s", number(s["tokens_per_s"]), "tokens/s", count(s["tokens"], "token") + " generated"))
+        tiles.append(
+            ("tokens_per_s", number(s["tokens_per_s"]), "tokens/s", count(s["tokens"], "token") + " generated")
+        )
     if s["tpot_ms"] is not None:
         tiles.append(("tpot_ms", duration(s["tpot_ms"]["mean"]), "per token", f"p99 {duration(s['tpot_ms']['p99'])}"))
     if s["ttft_ms"] is not None:
@@ -85,8 +91,10 @@ def key_figures(run: RunData) -> list[KeyFigure]:
         wasted = f"{size(s['bytes_wasted'])} wasted" if s["bytes_wasted"] else f"{size(s['bytes_loaded'])} in all"
         tiles.append(("bytes_per_token", size(s["bytes_per_token"]), "loaded per token", wasted))
     for name in ("link", "storage"):
-        if s[f"{name}_utilization"] is not None:
+        key = f"{name}_utilization"
+        if s[key] is not None:
             peak = s[f"{name}_peak_bytes_per_s"]
-            tiles.append((f"{name}_utilization", percent(s[f"{name}_utilization"]), f"{name} in use", f"of {rate(peak)}" if peak else ""))
-    tiles.append(("compute_utilization", percent(s["compute_utilization"]), "stream computes", f"waits {percent(s['stall_share'])} of decoding" if s["stall_share"] is not None else ""))
+            tiles.append((key, percent(s[key]), f"{name} in use", f"of {rate(peak)}" if peak else ""))
+    waits = f"{percent(s['stall_share'])} of decode waits" if s["stall_share"] is not None else ""
+    tiles.append(("compute_utilization", percent(s["compute_utilization"]), "compute in use", waits))
     return [KeyFigure(value, name, more, GLOSSARY[key].text) for key, value, name, more in tiles]

@@ -41,7 +41,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
 """What a headline may name as the cause, and the classes it sums."""
 
 HIT, LATE, MISS = "#1f9a86", "#efb632", "#e5702d"
-LINE, SECOND, THIRD = "#3b78c4", "#e5702d", "#8a63ad"
+LINE, SECOND, THIRD = "#4187d8", "#e5702d", "#8a63ad"
 
 SLICES: Final[dict[str, tuple[str, str]]] = {
     **CLASSES,

@@ -35,7 +35,12 @@ def page(run: RunData) -> str:
         ("Routing", manifest["routing"]),
         ("Eviction", f"{manifest['plan']['eviction']}, {manifest['plan']['evict'].replace('_', ' ')}"),
         ("Prefetch", manifest["plan"]["prefetch"]),
-        ("Path of an expert", {"link": "host memory, link", "storage": "storage", "storage+link": "storage, host memory, link"}[manifest["plan"]["path"]]),
+        (
+            "Path of an expert",
+            {"link": "host memory, link", "storage": "storage", "storage+link": "storage, host memory, link"}[
+                manifest["plan"]["path"]
+            ],
+        ),
         ("Engine", run.summary["engine"]),
         ("Seed", str(manifest["seed"])),
         ("Scenario", manifest["scenario_hash"]),

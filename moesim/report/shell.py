@@ -1,5 +1,6 @@
-"""The one look of all pages: a self-contained HTML file with one plotly.js, for screens wide and narrow, dark and light,
-for print, and for readers without JavaScript.
+"""The one look of all pages: self-contained HTML with one plotly.js.
+
+For screens wide and narrow, dark and light, for print, and for readers without JavaScript.
 
 Nothing is fetched: the page's own content security policy forbids it. The same input gives the same bytes.
 """

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Figure", "Legend", "axis", "layout"]
+__all__ = ["PERCENT", "Figure", "Legend", "axis", "layout"]
+
+PERCENT: dict[str, Any] = {"range": [0, 100], "tickvals": [0, 25, 50, 75, 100]}
+"""An axis of shares of a whole."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def layout(height: int, x: dict[str, Any], y: dict[str, Any], **more: Any) -> di
     """What all figures share. Colors and fonts come from the page's own style when it draws."""
     return {
         "height": height,
-        "margin": {"l": 48, "r": 12, "t": 12, "b": 44},
+        "margin": {"l": 48, "r": 18, "t": 12, "b": 44},
         "showlegend": False,
         "hovermode": "closest",
         "dragmode": "zoom",

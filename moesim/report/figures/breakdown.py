@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from moesim.report.figures.base import Figure, Legend, axis, layout
+from typing import Any
+
+from moesim.report.figures.base import PERCENT, Figure, Legend, axis, layout
 from moesim.report.palette import CLASSES, label
 from moesim.report.text import duration, percent
 from moesim.results.folder import RunData
@@ -18,7 +20,8 @@ def breakdown(run: RunData) -> Figure:
         return Figure(id="breakdown", title="Where the time goes", sentence="No step took any time.")
     totals = {name: sum(parts.values()) for name, parts in rows.items()}
     names = [f"{name}<br>{duration(totals[name])}" for name in rows]
-    traces, legend = [], []
+    traces: list[dict[str, Any]] = []
+    legend: list[Legend] = []
     for key, (words, color) in CLASSES.items():
         shares = [parts[key] / totals[name] for name, parts in rows.items()]
         if not any(shares):
@@ -28,9 +31,11 @@ def breakdown(run: RunData) -> Figure:
             {
                 "type": "bar", "orientation": "h", "y": names, "x": [100 * s for s in shares], "name": words,
                 "marker": {"color": color, "line": {"width": 0}}, "width": 0.62,
-                "text": [f"{s:.0%}" if s >= 0.045 else "" for s in shares], "textposition": "inside",
+                "text": [f"{s:.0%}" if s >= 0.03 else "" for s in shares], "textposition": "inside",
                 "insidetextanchor": "middle", "textangle": 0, "insidetextfont": {"color": "#10151c", "size": 13},
-                "customdata": [f"{duration(parts[key])} ({percent(s)})" for parts, s in zip(rows.values(), shares, strict=True)],
+                "customdata": [
+                    f"{duration(parts[key])} ({percent(s)})" for parts, s in zip(rows.values(), shares, strict=True)
+                ],
                 "hovertemplate": f"{words}: %{{customdata}}<extra></extra>",
             }
         )  # fmt: skip
@@ -45,13 +50,14 @@ def breakdown(run: RunData) -> Figure:
         traces=traces,
         layout=layout(
             90 + 66 * len(rows),
-            axis("share of the step (%)", range=[0, 100]),
+            axis("share of the step (%)", **PERCENT),
             axis(type="category"),
             barmode="stack",
             bargap=0.2,
+            uniformtext={"minsize": 11, "mode": "hide"},
         ),
         legend=legend,
-        note="Classes are exclusive and sum to the step. Work that overlaps a wait is not counted twice: a wait is time in "
-        "which the accelerator runs nothing.",
+        note="Classes are exclusive and sum to the step. Work that overlaps a wait is not counted twice: a wait is time "
+        "in which the accelerator runs nothing.",
         table=[(label(name), duration(ms)) for name, ms in ranked if ms > 0],
     )

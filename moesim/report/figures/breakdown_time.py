@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from moesim.report.decimate import buckets, mean
@@ -23,7 +25,8 @@ def breakdown_time(run: RunData) -> Figure:
         return Figure(id="breakdown-time", title=title, sentence="No decode step was run.")
     begins, ends = buckets(len(decode), _POINTS)
     x = decode[np.array(begins)]
-    traces, legend = [], []
+    traces: list[dict[str, Any]] = []
+    legend: list[Legend] = []
     for key, (words, color) in CLASSES.items():
         values = run.tokens[f"{key}_ps"][decode] / 1e9
         if not values.any():
@@ -31,8 +34,8 @@ def breakdown_time(run: RunData) -> Figure:
         legend.append(Legend(words, color, (len(traces),)))
         traces.append(
             {
-                "type": "scatter", "mode": "lines", "stackgroup": "all", "x": x, "y": mean(values, _POINTS), "name": words,
-                "line": {"width": 0, "color": color}, "fillcolor": color,
+                "type": "scatter", "mode": "lines", "stackgroup": "all", "x": x, "y": mean(values, _POINTS),
+                "name": words, "line": {"width": 0, "color": color}, "fillcolor": color,
                 "hovertemplate": f"step %{{x}}: {words} %{{y:.3f}} ms<extra></extra>",
             }
         )  # fmt: skip
@@ -44,10 +47,14 @@ def breakdown_time(run: RunData) -> Figure:
     return Figure(
         id="breakdown-time",
         title=title,
-        sentence=f"Waiting takes {percent(early)} of the first {count(tenth, 'decode step')} and {percent(late)} of the "
-        f"last {tenth:,}.",
+        sentence=f"Waiting takes {percent(early)} of the first {count(tenth, 'decode step')} and {percent(late)} of "
+        f"the last {tenth:,}.",
         traces=traces,
-        layout=layout(340, axis("step"), axis("time per decode step (ms)", rangemode="tozero")),
+        layout=layout(
+            340,
+            axis("step", range=[int(decode[0]), int(max(x[-1], decode[0] + 1))]),
+            axis("time per decode step (ms)", rangemode="tozero"),
+        ),
         legend=legend,
         note=f"Each point is the mean of {most:,} or more decode steps." if most > 1 else "",
     )

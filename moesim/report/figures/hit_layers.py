@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from moesim.report.figures.base import Figure, Legend, axis, layout
+from moesim.report.figures.base import PERCENT, Figure, Legend, axis, layout
 from moesim.report.palette import HIT, LATE, MISS
 from moesim.report.text import percent
 from moesim.results.folder import RunData
@@ -21,7 +23,8 @@ def hit_layers(run: RunData) -> Figure:
     if not len(layers):
         return Figure(id="hit-layers", title=title, sentence="No expert was looked up.")
     share = {name: values[layers] / lookups[layers] for name, values in sums.items()}
-    traces, legend = [], []
+    traces: list[dict[str, Any]] = []
+    legend: list[Legend] = []
     for name, words, color in (("hits", "hit", HIT), ("late", "late", LATE), ("misses", "miss", MISS)):
         if not share[name].any():
             continue
@@ -44,7 +47,7 @@ def hit_layers(run: RunData) -> Figure:
         layout=layout(
             300,
             axis("layer"),
-            axis("share of the layer's lookups (%)", range=[0, 100]),
+            axis("share of its lookups (%)", **PERCENT),
             barmode="stack",
             bargap=0.15,
         ),

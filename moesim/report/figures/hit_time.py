@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from moesim.report.decimate import buckets
-from moesim.report.figures.base import Figure, Legend, axis, layout
+from moesim.report.figures.base import PERCENT, Figure, Legend, axis, layout
 from moesim.report.palette import HIT, LATE, LINE
 from moesim.report.text import count, percent
 from moesim.results.folder import RunData
@@ -49,7 +49,11 @@ def hit_time(run: RunData) -> Figure:
         sentence=f"The hit rate is {percent(begin)} in the first quarter of the steps and {percent(end)} in the last."
         + while_decoding,
         traces=traces,
-        layout=layout(300, axis("step"), axis("share of lookups (%)", range=[0, 102])),
+        layout=layout(
+            300,
+            axis("step", range=[0, max(1, run.n_steps - 1)]),
+            axis("share of lookups (%)", **PERCENT | {"range": [0, 101]}),
+        ),
         legend=legend,
     )
 

@@ -14,7 +14,7 @@ __all__ = ["latency"]
 
 
 def latency(run: RunData) -> Figure:
-    """x: step, y: its duration in ms. Prefill steps are marked at the foot, since they are off the scale of decoding."""
+    """x: step, y: its duration in ms. Prefill steps are off the scale of decoding and marked at its foot."""
     decode = np.flatnonzero(~run.prefill)
     ms = run.duration_ps / 1e9
     tpot, title = run.summary["tpot_ms"], "Latency of every token"
@@ -47,8 +47,8 @@ def latency(run: RunData) -> Figure:
     for name, dash in (("p50", "dot"), ("p99", "dash")):
         traces.append(
             {
-                "type": "scatter", "mode": "lines", "x": [0, run.n_steps - 1], "y": [tpot[name]] * 2, "hoverinfo": "skip",
-                "line": {"color": "ink", "width": 1, "dash": dash},
+                "type": "scatter", "mode": "lines", "x": [0, run.n_steps - 1], "y": [tpot[name]] * 2,
+                "hoverinfo": "skip", "line": {"color": "ink", "width": 1, "dash": dash},
             }
         )  # fmt: skip
         legend.append(Legend(f"{name} = {duration(tpot[name])}", "ink", (len(traces) - 1,), dashed=True))

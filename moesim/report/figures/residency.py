@@ -36,9 +36,9 @@ def residency(run: RunData) -> Figure:
         f"{experts} per layer); at the end {end}.",
         traces=[
             {
-                "type": "heatmap", "x": at, "y": layers, "z": table[at].T, "colorscale": "Cividis", "zmin": 0,
+                "type": "heatmap", "x": at, "y": layers, "z": table[at].T, "colorscale": "page", "zmin": 0,
                 "zmax": max(1, int(table.max())), "zsmooth": False,
-                "colorbar": {"thickness": 12, "outlinewidth": 0, "title": {"text": "experts", "side": "top"}, "len": 1.0},
+                "colorbar": {"thickness": 12, "outlinewidth": 0, "title": {"text": "experts", "side": "top"}},
                 "hovertemplate": "step %{x}, layer %{y}: %{z} experts resident<extra></extra>",
             }
         ],

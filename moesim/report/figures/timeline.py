@@ -27,15 +27,21 @@ def timeline(run: RunData) -> Figure:
     every = sorted(run.timeline, key=lambda s: (s.start, s.end))
     if not every:
         ask = "add `record: {timeline: {steps: [first, last]}}` to the scenario to see every operation of those steps"
-        why = f"Steps {window[0]} to {window[1]} of the window did nothing." if window else f"No window was recorded: {ask}."
+        why = (
+            f"Steps {window[0]} to {window[1]} of the window did nothing."
+            if window
+            else f"No window was recorded: {ask}."
+        )
         return Figure(id="timeline", title=title, sentence=why)
     slices = every[:_MOST]
     origin = slices[0].start
     # first server on top; plotly counts categories from the bottom
     lanes = sorted({s.lane for s in slices}, key=lambda lane: ({"stream": 0, "link": 1}.get(lane, 2), len(lane), lane))
     reasons = Reasons(every)
-    traces, legend = [], []
-    for name in [n for n in SLICES if any(s.name == n for s in slices)] + sorted({s.name for s in slices} - SLICES.keys()):
+    traces, legend = [_layers(slices, origin)], []
+    for name in [n for n in SLICES if any(s.name == n for s in slices)] + sorted(
+        {s.name for s in slices} - SLICES.keys()
+    ):
         color = SLICES.get(name, ("", "#8d949e"))[1]
         legend.append(Legend(label(name), color, (len(traces),)))
         traces.append(_bars([s for s in slices if s.name == name], color, origin, reasons))
@@ -46,12 +52,13 @@ def timeline(run: RunData) -> Figure:
     whole = max(s.end for s in every) - origin
     first, last = window or (every[0].step, every[-1].step)
     steps = f"step {first}" if first == last else f"steps {first} to {last}"
-    sentence = f"In {steps} ({duration(whole / 1e9)}) the stream waited {count(len(waits), 'time')}, {percent(waited / whole)} of it"
+    share = f"{duration(waited / 1e9)} in all ({percent(waited / whole)})"
+    sentence = f"In {steps} ({duration(whole / 1e9)}) the stream waited {count(len(waits), 'time')}, {share}"
     if waits:
         longest = max(waits, key=lambda s: s.end - s.start)
-        sentence += f"; longest: {duration((longest.end - longest.start) / 1e9)} in layer {longest.layer}"
+        sentence += f"; the longest wait, {duration((longest.end - longest.start) / 1e9)} in layer {longest.layer},"
         why = reasons.why(longest)
-        sentence += f" ({why})" if why else ""
+        sentence = f"{sentence} was {why}" if why else sentence.rstrip(",")
     cut = f"The first {_MOST:,} of {len(every):,} operations are drawn. " if len(every) > _MOST else ""
     return Figure(
         id="timeline",
@@ -59,9 +66,9 @@ def timeline(run: RunData) -> Figure:
         sentence=f"{sentence}.",
         traces=traces,
         layout=layout(
-            150 + 46 * len(lanes),
+            130 + 46 * (1 + len(lanes)),
             axis("time from the start of the window (ms)", range=list(zooms[0][1:])),
-            axis(type="category", categoryorder="array", categoryarray=lanes[::-1], fixedrange=True),
+            axis(type="category", categoryorder="array", categoryarray=[*lanes[::-1], "layer"], fixedrange=True),
             barmode="overlay",
             bargap=0.16,
             dragmode="pan",
@@ -69,9 +76,30 @@ def timeline(run: RunData) -> Figure:
         ),
         legend=legend,
         zooms=zooms,
-        note=f"{cut}Drag to move, use the buttons or pinch to zoom. `trace.json.gz` in the run folder opens in "
-        "ui.perfetto.dev.",
+        note=f"{cut}Drag to move, use the buttons or pinch to zoom. The file trace.json.gz beside this page opens "
+        "in ui.perfetto.dev.",
     )  # fmt: skip
+
+
+def _layers(slices: list[Slice], origin: int) -> dict[str, Any]:
+    """A lane on top that says which layer the stream is in: the spans of its operations there."""
+    spans: list[list[int]] = []
+    for item in slices:
+        if item.lane != "stream":
+            continue
+        if spans and spans[-1][:2] == [item.step, item.layer]:
+            spans[-1][3] = item.end
+        else:
+            spans.append([item.step, item.layer, item.start, item.end])
+    spans = [s for s in spans if s[1] >= 0]
+    return {
+        "type": "bar", "orientation": "h", "name": "layer", "y": ["layer"] * len(spans), "width": 0.6,
+        "base": np.array([(s[2] - origin) / 1e9 for s in spans]), "x": np.array([(s[3] - s[2]) / 1e9 for s in spans]),
+        "marker": {"color": "rgba(130,140,152,0.16)", "line": {"width": 1, "color": "rgba(130,140,152,0.55)"}},
+        "text": [str(s[1]) for s in spans], "textposition": "inside", "insidetextanchor": "middle", "textangle": 0,
+        "customdata": [f"<b>layer {s[1]}</b> {duration((s[3] - s[2]) / 1e9)}<br>step {s[0]}" for s in spans],
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }  # fmt: skip
 
 
 def _bars(items: list[Slice], color: str, origin: int, reasons: Reasons) -> dict[str, Any]:
@@ -81,8 +109,6 @@ def _bars(items: list[Slice], color: str, origin: int, reasons: Reasons) -> dict
         "base": np.array([(s.start - origin) / 1e9 for s in items]),
         "x": np.array([(s.end - s.start) / 1e9 for s in items]),
         "marker": {"color": color, "line": {"width": 0}},
-        "text": [f"layer {s.layer}" if name == "attention" and s.layer >= 0 else "" for s in items],
-        "textposition": "inside", "insidetextanchor": "start", "textangle": 0, "insidetextfont": {"color": "#10151c"},
         "customdata": [_hover(s, reasons) for s in items], "hovertemplate": "%{customdata}<extra></extra>",
     }  # fmt: skip
 

@@ -19,7 +19,7 @@ _WORK = ("attention", "router", "experts", "shared", "dense", "head")
 
 
 def utilization(run: RunData) -> Figure:
-    """y: share of the time in which the stream works; bytes that arrived, over what the link (or storage) could carry."""
+    """y: share of the time in which the stream works; bytes that arrived over what the link (or storage) can carry."""
     title = "Use of compute and of what feeds it"
     duration = run.duration_ps.astype(float)
     if not duration.any():
@@ -38,6 +38,7 @@ def utilization(run: RunData) -> Figure:
         moved = np.add.reduceat(run.tokens["bytes"].astype(float), begins) * 1e12
         traces.append(_line(x, 100 * moved / span / peak, SECOND, f"{server} carries experts"))
         legend.append(Legend(f"{server} carries experts, of its {rate(peak)}", SECOND, (1,)))
+    high = max([100.0, *(float(t["y"].max()) for t in traces)])
     for name, what in (("link", "the link is held"), ("storage", "the storage lanes are busy")):
         if summary[f"{name}_utilization"] is not None:
             feeds.append(f"{what} {percent(summary[f'{name}_utilization'])}")
@@ -47,10 +48,12 @@ def utilization(run: RunData) -> Figure:
         title=title,
         sentence=f"Over the whole run {means}.",
         traces=traces,
-        layout=layout(300, axis("step"), axis("use (%)", rangemode="tozero")),
+        layout=layout(300, axis("step", range=[0, max(1, run.n_steps - 1)]), axis("use (%)", range=[0, high * 1.01])),
         legend=legend,
         note="Bytes count in the step in which their transfer ends, so a stretch can pass 100 % by a little. "
-        "Use of the link in the text counts its overheads, too; the curve counts bytes alone." if peak else "",
+        "Use of the link in the text counts its overheads, too; the curve counts bytes alone."
+        if peak
+        else "",
     )
 
 

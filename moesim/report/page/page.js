@@ -14,7 +14,10 @@
     look.font = { family, size: 13, color: soft };
     look.hoverlabel = { bgcolor: css("--raised"), bordercolor: line, align: "left", font: { family, size: 13, color: ink } };
     look.autosize = true;
-    if (narrow()) look.margin = { ...look.margin, l: 40, r: 6 };
+    if (narrow()) {
+      look.margin = { ...look.margin, l: 40, r: 10 };
+      if (look.dragmode !== "pan") look.dragmode = false; // a finger on a figure scrolls the page
+    }
     for (const name of ["xaxis", "yaxis"]) {
       look[name] = { ...look[name], gridcolor: grid, linecolor: line, tickcolor: line };
       if (look[name].title) look[name].title = { ...look[name].title, font: { size: 13, color: soft } };
@@ -22,7 +25,11 @@
     look.yaxis.ticks = "";
     return look;
   };
-  const ink = (data) => data.map((trace) => (trace.line && trace.line.color === "ink" ? { ...trace, line: { ...trace.line, color: css("--soft") } } : trace));
+  const ink = (data) => data.map((trace) => {
+    if (trace.line && trace.line.color === "ink") return { ...trace, line: { ...trace.line, color: css("--soft") } };
+    if (trace.colorscale === "page") return { ...trace, colorscale: [[0, css("--low")], [0.5, css("--mid")], [1, css("--high")]] };
+    return trace;
+  });
   const config = { responsive: true, displaylogo: false, displayModeBar: "hover", scrollZoom: false,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], showTips: false };
 
