@@ -54,9 +54,8 @@ class Demand(Path):
                     self._cancel(t)
             for m in self.members:
                 if m.transfer is not None:
-                    if m.transfer.state in ("service", "tail"):
-                        self._promote(m.transfer)
-                    else:
+                    self._promote(m.transfer)
+                    if m.transfer.state == "held":
                         todo.append(m)
         by_weight = lambda m: (-m.weight, m.order)  # noqa: E731
         order = {
@@ -84,10 +83,15 @@ class Demand(Path):
         self.c["prefetch_cancelled"] += 1
 
     def _promote(self, t: Transfer) -> None:
-        if not t.demanded:
-            t.demanded = True
+        """At R, before the walk: HIGH from now on; out of the queue until the walk comes to it."""
+        t.demanded = True
+        if t in self.queue:
+            self.queue.remove(t)
+        if t.state in ("service", "tail"):
             self.joins += 1
             t.key = (self.joins, t.num)
+        else:
+            t.state = "held"
 
     def _walk(self) -> bool:
         """One action of the host at its clock h: issue, claim, or the end of the walk."""
@@ -99,17 +103,15 @@ class Demand(Path):
         elif self.walk:
             m = self.walk.pop(0)
             t = m.transfer
-            if t is not None and t.state not in ("gone", "arrived"):
-                self._promote(t)
-                if not t.claim and (self.waiting or not self._claim_demand(t)):
+            if t is not None:
+                if t.claim or (not self.waiting and self._claim_demand(t)):
+                    self._join_if_there(t)
+                else:
                     t.state = "waits"
-                    if t in self.queue:
-                        self.queue.remove(t)
                     self._wait_for_bytes(m)
-            elif t is None or t.state == "gone":
+            else:
                 t = self._demand(m)
                 if self.waiting or not self._claim_demand(t):
-                    m.transfer = None
                     self._wait_for_bytes(m)
                 else:
                     m.transfer = self.claimed = self.flying[t.id] = t
@@ -147,7 +149,6 @@ class Demand(Path):
             self._join_if_there(t)
         return True
 
-
     def _present(self, i: int) -> bool:
         """Resident, complete in staging, or pinned by placement."""
         in_slot = any(i in slots for slots in self.slots) and i not in self.flying
@@ -169,14 +170,16 @@ class Demand(Path):
 
     def _prefetch(self, ts: int, tl: int, e: int) -> None:
         i = tl * self.N + e
-        if (ts, tl) in self.looked_up:
+        if ts * self.L + tl <= self.last_pos:
             self.c["prefetch_stale"] += 1
         elif self._present(i):
             if self.p.touch_on_predict and i in self.resident:
                 self.recent[i] = self._tick()
         elif not self._coming(i):
             t = Transfer(tl, e, i, ("prediction", self.asked), target=(ts, tl))
-            refused = self._staged_only(tl) or (self.p.path == "storage+link" and not self._dram_can(t))
+            refused = (self.p.prefetch_into == "cache" and self._staged_only(tl)) or (
+                self.p.path == "storage+link" and not self._dram_can(t)
+            )
             if not self.two and not refused:
                 blocked = any(self.cache_of[m.id // self.N] == self.cache_of[tl] for m in self.waiting)
                 refused = blocked or not self._claim_prefetch(t)
@@ -197,6 +200,8 @@ class Demand(Path):
             if p.step_batch[ts] != p.step_batch[s] or p.step_batch[ts - 1] != p.step_batch[ts]:
                 return []
             i = (ts - 1) * self.L + tl
+            if i > self.last_pos:
+                return []
             if p.step_prefill[ts - 1]:
                 k = int(p.top_k[tl])
                 return [(ts, tl, e) for e in self.tokens[i][len(self.tokens[i]) - k :]] if self.tokens[i] else []
@@ -207,8 +212,8 @@ class Demand(Path):
     def _next_gate(self, s: int, later: list[int]) -> list[tuple[int, int, int]]:
         seed, params = self.p.seed, self.p.prefetch.params
         most, out = int(params["experts"]), []
-        precision = Fraction(params["precision"])
-        for d, (recall, t) in enumerate(zip(params["recall"], later, strict=False), 1):
+        for d, (recall, share, t) in enumerate(zip(params["recall"], params["precision"], later, strict=False), 1):
+            precision = Fraction(share)
             truth = [m.expert for m in sorted(self.sets[s * self.L + t], key=lambda m: (-m.weight, m.order))]
             known = {e for e in range(self.N) if self._present(t * self.N + e) or self._coming(t * self.N + e)}
             odds = threshold(Fraction(recall))

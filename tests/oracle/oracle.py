@@ -71,7 +71,7 @@ class _Oracle(Stream):
 
     def _result(self) -> Result:
         if self.service:
-            self.c["link_busy"] += self.now - self.service.since
+            self._leave_link()
         self.c["storage_busy"] += sum(self.now - lane[1] for lane in self.lanes if lane)
         self.c["bytes_wasted"] = sum(self._moved(t) for t in self.prefetched if not t.used)
         self.c["prefetch_used"] = sum(t.used for t in self.prefetched)

@@ -76,8 +76,8 @@ class Path(Caches):
         return all(done for a, z, done in zip(starts, ends, t.entry.ended, strict=True) if a < high and z > low)
 
     def _join_if_there(self, t: Transfer) -> None:
-        """Join the link queue (its tail) if the first chunk is there."""
-        if not self._chunk_there(t):
+        """Join the link queue (its tail) if the first chunk is there, or if it has been on the link before."""
+        if t.first is None and not self._chunk_there(t):
             t.state = "coming"
             return
         t.state = "queued"
@@ -109,19 +109,22 @@ class Path(Caches):
                     self._join_if_there(other)
         return True
 
+    def _demanded(self, t: Transfer) -> bool:
+        """Whether a demanded transfer waits for the reads that t queued (it may be another, if t was cancelled)."""
+        return any(f.id == t.id and f.demanded and f.state != "dram" for f in self.flying.values())
+
     def _storage_pick(self) -> bool:
         assert self.p.storage is not None
         free = [k for k, lane in enumerate(self.lanes) if lane is None]
         if not free or not self.reads:
             return False
-        self.reads.sort(key=lambda r: (self.two and not r[0].demanded, r[0].num, r[1]))
+        self.reads.sort(key=lambda r: (self.two and not self._demanded(r[0]), r[0].num, r[1]))
         picked, self.reads = self.reads[: len(free)], self.reads[len(free) :]
         busy = len(self.lanes) - len(free) + len(picked)
         for k, (t, read) in zip(free, picked, strict=False):
             size = self.p.storage.read_sizes[t.layer][read]
             self.lanes[k] = (self.now + self.p.storage.read_ps[size][busy], self.now, t, read)
         return True
-
 
     def _calls(self, t: Transfer, i: int) -> int:
         """c(i): what the calls up to chunk i cost."""
@@ -135,14 +138,14 @@ class Path(Caches):
         k = self.p.link
         assert k is not None
         self.queue.remove(t)
-        resumed = t.state == "left"
+        resumed = t.first is not None
         t.state = "service"
         if t.first is None:
             t.first = t.issue_of not in self.served
             self.served.add(t.issue_of)
         begin = self.now + (k.wakeup_ps if self.two else 0) + (k.resume_ps if resumed else 0)
         j, d = t.chunks, k.transfer_ps[t.layer]
-        self.service = Service(t, self.now, demanded=t.demanded)
+        self.service = Service(t, self.now, demanded=t.demanded, moved=self._moved(t))
         for i in range(j + 1, self.n + 1):
             moved = up(i * d, self.n) - up(j * d, self.n)
             self.service.ends[i] = begin + self._calls(t, i) - self._calls(t, j) + moved
@@ -153,7 +156,7 @@ class Path(Caches):
         assert v is not None
         self.c["link_busy"] += self.now - v.since
         t = v.transfer
-        self._slice("link", "copy" if v.demanded else "prefetch", v.since, self.now, t, self._moved(t))
+        self._slice("link", "copy" if v.demanded else "prefetch", v.since, self.now, t, self._moved(t) - v.moved)
         self.service = None
 
     def _moved(self, t: Transfer) -> int:
@@ -215,7 +218,7 @@ class Path(Caches):
                     self.staged[t.id] = t
             else:
                 self.staged[t.id] = t
-                if t.target in self.looked_up:
+                if t.target[0] * self.L + t.target[1] <= self.last_pos:
                     self._free_staged(t.id)
         for m in self.members:
             if m.transfer is t:
@@ -230,7 +233,7 @@ class Path(Caches):
             t = v.transfer
             if not self._chunk_there(t) or (self.two and not t.demanded and high):
                 self._leave_link()
-                t.state = "left"
+                t.state = "queued"
                 self.queue.append(t)
             else:
                 v.at = v.ends[t.chunks + 1]

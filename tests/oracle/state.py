@@ -27,8 +27,8 @@ class Transfer:
     demanded: bool = False  # a demand load, or promoted
     used: bool = False  # looked up
     num: int = -1
-    state: str = "new"  # new, dram (waits for DRAM bytes), coming (first chunk not there), queued, service, tail,
-    # waits (late, for cache bytes), arrived, gone
+    state: str = "new"  # dram: waits for DRAM bytes; coming: first chunk not there; queued; service; tail: in its
+    # link overhead; held: promoted, until the walk comes to it; waits: promoted, for cache bytes; arrived; gone
     claim: str = ""  # cache, slot (staging_slots), prefetch (prefetch_slots)
     demand_claim: bool = False
     overhead: int = 0  # load and evictions
@@ -79,6 +79,7 @@ class Service:
     ends: dict[int, int] = field(default_factory=dict)  # chunk -> tick
     at: int = NEVER  # next chunk end or end of the overhead; NEVER at a chunk end, before phase 8 has decided
     demanded: bool = False
+    moved: int = 0  # bytes before this service
 
 
 class State:
@@ -90,9 +91,7 @@ class State:
         self.bytes = p.expert_bytes.tolist()
         self.cache_of = p.cache_of_layer.tolist()
         self.capacity = p.cache_capacity.tolist()
-        self.fixed = {
-            n * self.N + e for n in range(self.L) for e in range(self.N) if p.pinned[n, e] and self.moe[n]
-        }
+        self.fixed = {n * self.N + e for n in range(self.L) for e in range(self.N) if p.pinned[n, e] and self.moe[n]}
         self.tokens = [p.picks[a:b].tolist() for a, b in zip(p.pick_ptr[:-1], p.pick_ptr[1:], strict=True)]
         self.sets = [self._set(i) for i in range(self.S * self.L)]
         self.positions: dict[int, list[int]] = {}
@@ -104,7 +103,7 @@ class State:
         self.dur = {f: getattr(p, f).tolist() for f in (
             "attention_ps", "router_ps", "shared_ps", "dense_ps", "head_ps", "host_gap_ps", "d2h_sync_ps", "lookup_ps",
             "issue_ps", "load_overhead_ps", "evict_overhead_ps")}  # fmt: skip
-        self.script = p.prefetch.cls(**p.prefetch.params) if p.prefetch.cls is not None else None
+        self.script = p.prefetch.make(**p.prefetch.params) if p.prefetch.make is not None else None
         # caches
         self.resident: dict[int, Transfer | None] = {}  # id -> the prefetch that brought it
         self.used = [0] * len(self.capacity)

@@ -17,12 +17,12 @@ class Stream(Demand):
 
     def _slice(self, lane: str, name: str, a: int, b: int, t: Transfer | None = None, size: int = 0,
                experts: tuple[int, ...] = ()) -> None:  # fmt: skip
-        window = self.p.timeline_steps
-        if window is None or a == b or not window[0] <= self.s <= window[1]:
+        window, step = self.p.timeline_steps, min(self.s, self.S - 1)  # what the end of the run cuts is its last step's
+        if window is None or a == b or not window[0] <= step <= window[1]:
             return
         layer = t.layer if t else self.l if self.l < self.L else -1
         who = (t.expert,) if t else experts
-        self.slices.append(Slice(lane, name, a, b, self.s, layer, who, t.num if t else -1, size))
+        self.slices.append(Slice(lane, name, a, b, step, layer, who, t.num if t else -1, size))
 
     def _op(self, parts: list[tuple[str, int]], after: Any, experts: tuple[int, ...] = ()) -> bool:
         at = self.now
@@ -39,7 +39,7 @@ class Stream(Demand):
         if self.busy_until is not None:
             return False
         if self.stage == "attention":
-            if self.moe[n] and self.p.prefetch_source == "layer_start":
+            if self.sets[s * self.L + n] and self.p.prefetch_source == "layer_start":
                 self._source()
             return self._op([("attention", d["attention_ps"][s][n])], self._attention_ended)
         if self.stage == "dense":
