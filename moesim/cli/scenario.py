@@ -163,7 +163,7 @@ def _table(loaded: Scenario) -> str:
     lines += [
         "",
         f"{loaded.title}",
-        f"{model.name}: {model.n_layers} layers, {len(model.moe_layers)} with {model.n_experts} experts, top-{model.top_k}",
+        f"{model.name}: {model.n_layers} layers, {len(model.moe_layers)} of {model.n_experts} experts, top {model.top_k}",
         f"expert bytes: {_range([model.expert_bytes(layer) for layer in model.moe_layers])}"
         + (f" ({model.expert_bytes_source})" if model.expert_bytes_source else ""),
         str(loaded.fits()),

@@ -142,7 +142,7 @@ def _is_count(data: object) -> bool:
 
 
 def _shown(data: object) -> str:
-    text = f'"{data}"' if isinstance(data, str) else repr(data)
+    text = f'"{data}"' if isinstance(data, str) else repr(data).replace("'", "")
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -210,6 +210,8 @@ class _Builder:
             self.fault(node, path[:3], f"nested deeper than {MAX_DEPTH} levels")
             return Tree(None, at, key or at)
         self.open.add(id(node))
+        if isinstance(node, ScalarNode) and not node.value and key is not None and node.tag == f"{_TAG}null":
+            at = key  # nothing is written: ruamel's mark is where the next thing begins
         try:
             return Tree(self.value(node, path), at, key or at)
         finally:

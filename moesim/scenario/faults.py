@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +23,8 @@ LATER: dict[str, frozenset[str]] = {
     "schedule": frozenset({"deferral", "pre_gated", "multi_batch"}),
     "workload": frozenset({"requests"}),
 }
+
+_TOO_SHORT = "the list is too short"
 
 _TYPES = {
     "int_type": "a whole number",
@@ -43,6 +46,7 @@ _BOUNDS = {
     "less_than_equal": ("le", "<="),
     "less_than": ("lt", "<"),
 }
+_TAGS = ("kind", "discipline")
 _HIDDEN = "python"
 _ELSEWHERE = ("extends", "hardware", "model")  # keys of a scenario that `Sections` leaves to others
 
@@ -73,12 +77,15 @@ def from_validation(
     for line in error.errors(include_url=False):
         path, node = _path(tree, line["loc"])
         made.append((path, _fault(dict(line), path, node, tree, model, prefix)))
-    spoiled = {path[:-1] for path, _ in made if path and path[-1] in ("kind", "discipline")}
-    return [
-        fault
-        for path, fault in made
-        if not any(path[: len(s)] == s and path[len(s) :][:1] not in (("kind",), ("discipline",)) for s in spoiled)
-    ]
+    spoiled = [path[:-1] for path, _ in made if path and path[-1] in _TAGS]
+    items = {path[:-1] for path, _ in made if path and isinstance(path[-1], int)}
+
+    def counts(path: tuple[str | int, ...], fault: Fault) -> bool:
+        if fault.message == _TOO_SHORT and path in items:
+            return False  # it lacks only the items that are wrong
+        return not any(path[: len(s)] == s and path[len(s) :][:1] not in (("kind",), ("discipline",)) for s in spoiled)
+
+    return [fault for path, fault in made if counts(path, fault)]
 
 
 def _path(tree: Tree, loc: Iterable[int | str]) -> tuple[tuple[str | int, ...], Tree | None]:
@@ -88,7 +95,7 @@ def _path(tree: Tree, loc: Iterable[int | str]) -> tuple[tuple[str | int, ...], 
     for step in loc:
         child = node.get(step) if node is not None else None
         if child is None and node is not None:
-            tags = [node.get(tag) for tag in ("kind", "discipline")] if node.is_map else []
+            tags = [node.get(tag) for tag in _TAGS] if node.is_map else []
             if any(tag is not None and tag.value == step for tag in tags):
                 continue
             if not node.is_map and isinstance(step, str):
@@ -113,8 +120,9 @@ def _fault(
     if {"got", "allowed"} <= context.keys():
         # moesim's own types say both in full, and models that check several fields name the one that is wrong
         inner = steps(str(context.get("field", "")))
-        node = locate(node, str(context["field"])) if inner and node is not None else node
-        place = (node.key if node.is_map else node.place) if node is not None else place
+        if inner and node is not None:
+            node = locate(node, str(context["field"]))
+            place = node.key if node.is_map else node.place
         return at(
             Fault(message=f"got {context['got']}", field=dotted((*prefix, *path, *inner)), allowed=context["allowed"]),
             place,
@@ -128,12 +136,12 @@ def _fault(
             return at(fault, node.key if node is not None else parent.place)
         case "missing":
             if path and isinstance(path[-1], int):
-                fault = Fault(field=dotted((*prefix, *path[:-1])), message="the list is too short")
+                fault = Fault(field=dotted((*prefix, *path[:-1])), message=_TOO_SHORT)
             else:
                 fault = Fault(message="missing", field=field, allowed=_description(model, tree, path))
             return at(fault, parent.key)
         case "union_tag_invalid" | "literal_error":
-            if path and path[-1] in ("kind", "discipline"):
+            if path and path[-1] in _TAGS:
                 field = dotted((*prefix, *path[:-1]))  # as for the kinds that pydantic tells apart itself
             allowed = [
                 word for word in _words(context.get("expected_tags") or context.get("expected", "")) if word != _HIDDEN
@@ -161,6 +169,10 @@ def _fault(
             return at(Fault(field=field, got=shown_value(got), allowed=" | ".join(allowed)), place)
         case "value_error":
             return at(Fault(message=str(context.get("error", line["msg"])), field=field), place)
+    if kind in ("too_short", "too_long"):
+        fault = Fault(message=_TOO_SHORT if kind == "too_short" else "the list is too long", field=field)
+        sign = ">=" if kind == "too_short" else "<="
+        return at(replace(fault, allowed=f"{sign} {context.get('min_length', context.get('max_length'))} items"), place)
     if kind in _BOUNDS:
         name, sign = _BOUNDS[kind]
         return at(Fault(field=field, got=shown_value(got), allowed=f"{sign} {context[name]}"), place)
@@ -209,7 +221,7 @@ def _models(model: type[BaseModel], tree: Tree, path: tuple[str | int, ...]) -> 
         found = [
             m for old in found if step in old.model_fields for m in members(old.model_fields[str(step)].annotation)
         ]
-        for tag in ("kind", "discipline"):
+        for tag in _TAGS:
             said = node.get(tag) if node.is_map else None
             if said is not None:
                 narrowed = [m for m in found if tag in m.model_fields and str(said.value) in _literals(m, tag)]

@@ -79,7 +79,8 @@ def _machine(defs: Schema, prefix: str) -> Schema:
             schema["properties"] = {"extends": _name(part), **schema["properties"]}
             schema = {"anyOf": [_name(part), schema]}  # noqa: PLW2901
         defs[name] = schema
-    return machine
+    made: Schema = machine
+    return made
 
 
 def _name(kind: str) -> Schema:

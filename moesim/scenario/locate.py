@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from moesim.errors import Fault
-from moesim.scenario.document import Place, Tree
+from moesim.scenario.document import Tree
 
-__all__ = ["locate", "located", "place_of", "steps"]
+__all__ = ["find", "locate", "located", "steps"]
 
 
 def steps(field: str) -> tuple[str | int, ...]:
@@ -16,21 +16,20 @@ def steps(field: str) -> tuple[str | int, ...]:
     return tuple(int(part) if part.isdigit() else part for part in parts if part)
 
 
-def locate(tree: Tree, field: str) -> Tree:
-    """The node of a field; the nearest node above it where the field itself was never written."""
+def find(tree: Tree, field: str) -> tuple[Tree, bool]:
+    """The node of a field and True; the nearest node above it and False where the field itself was never written."""
     node = tree
     for step in steps(field):
         child = node.get(step) or node.get(str(step))
         if child is None:
-            break
+            return node, False
         node = child
-    return node
+    return node, True
 
 
-def place_of(tree: Tree, field: str) -> Place:
-    """Where a field's value is written; the key of the section above it where it was left out."""
-    node = locate(tree, field)
-    return node.place if node.is_map is False else node.key
+def locate(tree: Tree, field: str) -> Tree:
+    """The node of a field, or the nearest above it."""
+    return find(tree, field)[0]
 
 
 def located(faults: Iterable[Fault], tree: Tree) -> list[Fault]:
@@ -40,7 +39,7 @@ def located(faults: Iterable[Fault], tree: Tree) -> list[Fault]:
         if fault.file:
             done.append(fault)
             continue
-        node = locate(tree, fault.field)
-        place = node.key if "unknown" in fault.message or node.is_map else node.place
+        node, exact = find(tree, fault.field)
+        place = node.place if exact and "unknown" not in fault.message else node.key
         done.append(fault.located(place.file, place.line, place.col))
     return done

@@ -150,7 +150,7 @@ def divide(sections: Sections, machine: Machine, model: ModelSpec) -> tuple[Memo
         message = f"{parts} + pinned experts {show_bytes(pinned)} are {show_bytes(-left)} more than the accelerator has"
         worst = max((pinned, "placement.pinned"), (kv, "memory.kv_tokens"), (reserve, "memory.reserve"))[1]
         faults.append(Fault(message=message, field=worst, allowed=f"{show_bytes(capacity)} in all"))
-    elif total > left:
+    elif total > left and not cache_faults:
         message = f"{show_bytes(total)} of expert cache do not fit"
         allowed = f"up to {show(left, 'bytes')} ({show_bytes(capacity)} less what else is resident), or auto"
         faults.append(
@@ -204,4 +204,4 @@ def _bytes(value: Fraction) -> int:
 
 
 def _written(value: object) -> str:
-    return value if isinstance(value, str) else str(value)
+    return value if isinstance(value, str) else str(value).replace("'", "")

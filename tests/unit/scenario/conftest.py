@@ -70,6 +70,7 @@ model:
   weights: {default: bf16, experts: int4-g128}
 routing:
   kind: uniform
+  split: siblings
 workload:
   kind: batch
   prompt_tokens: 16
