@@ -60,10 +60,10 @@ works as above, with all members of the current set spared, pinned or not. The c
 until its layer ends.
 An expert that alone exceeds its cache, or that the eviction policy does not admit (static), is served through one of
 the cache's `staging_slots` (outside its bytes), from claim to the end of its compute, and never becomes resident; its
-claim fails when no slot is free; a prefetch of it is dropped.
+claim fails when no slot is free; a prefetch of it into the cache is dropped (into prefetch staging it is not).
 Recency and frequency: a missed expert takes its place in the order at its lookup, though its claim comes later; a
 prefetched one enters at its arrival (with frequency 0), unless it was looked up while loading; then its lookup counts.
-At the end of a MoE layer under `after_layer` the cache of that layer is trimmed: victims in policy order, sparing
+At the end of a MoE layer whose set is not empty, under `after_layer`, the cache of that layer is trimmed: victims in policy order, sparing
 loading and pinned experts and the set itself, until used <= capacity or nobody is left. `overshoot_peak` is the
 largest excess of used over capacity at any tick in any cache.
 
@@ -134,7 +134,8 @@ A transfer whose next chunk is not in DRAM at a chunk end leaves the link, keeps
 over until that chunk is there; then it is resumed.
 
 `fifo`: one queue in order of joining (ties by transfer number); nobody is preempted, promoted or cancelled.
-`two_level`: HIGH before LOW, each in order of joining. Demands join HIGH, prefetches LOW. A LOW transfer in service is
+`two_level`: HIGH before LOW, each in order of joining (joins of one tick: in the order of the walk or the predictions,
+else by transfer number). Demands join HIGH, prefetches LOW. A LOW transfer in service is
 left at its next chunk end if a HIGH one could be served then (at the tick of the pick: a HIGH that joins at the very
 tick of a chunk end is served first); it goes back to its place in LOW with its chunks kept. Link overhead after the
 last chunk is not interruptible.
@@ -150,11 +151,13 @@ link picks again at the same tick.
 
 8. Predictions
 --------------
-Source point (s, l), a MoE layer: `layer_start` (the start of the layer's attention) or `lookup` (R). Issued at
+Source point (s, l), a MoE layer whose set is not empty: `layer_start` (the start of the layer's attention) or `lookup` (R). Issued at
 source + `t_pred_ps`, or at F of a walk during which that falls, in phase 5 (order: by source point). Predictions
 whose source step is past are dropped at the end of the run only. For each predicted (target step, target layer,
-expert) in the policy's order: if the target's lookup has happened: stale, counted; if resident or complete in staging
-or pinned: nothing (recency renewed under `touch_on_predict`, if resident in a cache); if in flight: nothing; else
+expert) in the policy's order: if the target's lookup has happened or was passed over
+(it lies before the last lookup): stale, counted; if resident or complete in staging
+or pinned or in a slot: nothing (recency renewed under `touch_on_predict`, if resident in a cache); if in flight or
+waiting for bytes: nothing; else
 it is a prefetch. Under `fifo` it claims now: room in the cache (`into = cache`) or one of `prefetch_slots` staging
 slots (`into = staging`); when it cannot, or when the cache has waiting loads, it is dropped and counted. Then it is
 issued (no time on the host). With `into = staging` it occupies its slot until rule 3 moves or frees it; when it
@@ -166,12 +169,13 @@ With `into = cache` an arrival becomes resident and evictable (unless pinned), w
 - `previous`, source lookup of (s, l): target = next MoE layer l' of step s, or, past the last, the first MoE layer of
   step s+1; only if the target step is a decode step of the same batch; it predicts the set that the step before the
   target step used there, in that set's order (if the step before is a prefill step: the experts of its last token, in
-  slot order); none if the step before belongs to another batch.
+  slot order); none if the step before belongs to another batch, or if that set has not been looked up when the
+  prediction is issued (source `layer_start` with a single MoE layer).
 - `next_gate` (parametric), decode steps only: for d = 1..len(recall), target t = the d-th MoE layer after l in the
   same step (none past the last). Let T = the true set of (s, t) by weight descending, then first appearance, r = rank
   from 0. right = those with draw(seed, "prefetch", s, t, r, d) < threshold(recall[d-1]), at most n = `experts` of
   them, in rank order. c = how many of them are neither resident, in staging, in flight nor pinned. w = floor(x) +
-  [draw(seed, "prefetch-count", s, t, 0, d) < threshold(x - floor(x))] with x = c * (1 - precision) / precision, at
+  [draw(seed, "prefetch-count", s, t, 0, d) < threshold(x - floor(x))] with x = c * (1 - p) / p, p = precision[d-1], at
   most n - len(right) and at most the number of candidates = experts of layer t neither in T nor resident, in staging,
   in flight or pinned, ascending. Wrong expert j = 0..w-1: candidate number draw(seed, "prefetch-wrong", s, t, j, d)
   mod (candidates left), removed from the list. Predicted: right, then wrong, in these orders, d by d.
@@ -217,7 +221,7 @@ ended storage reads, padding included; loads = arrivals of demand or prefetch tr
 completed chunks of prefetches that were never used: cancelled, evicted, reset or freed unused, unused at T, or moved
 chunks of an unused one still in flight at T; prefetches = issued (fifo: after its claim; two_level: when queued);
 prefetch_used = of those, looked up at hit or late (once each); prefetch_dropped, prefetch_stale, prefetch_cancelled;
-waits_for_bytes = loads that had to wait (cache or DRAM, once each); overshoot_peak; stream_busy = all stream
+waits_for_bytes = loads that had to wait for bytes of the cache or of DRAM (or both: counted once); overshoot_peak; stream_busy = all stream
 operations (attention, router, management on the stream, experts, shared, dense, head); link_busy = ticks the link was
 held; storage_busy = sum over lanes. Residency: experts resident in caches (pinned ones included) by layer, at the end
 of each step.

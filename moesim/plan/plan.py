@@ -7,6 +7,7 @@ What the fields mean for a run is settled in `moesim.engine.spec`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -22,11 +23,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyPlan:
-    """A policy by name, or by class for a policy that lives in a user's script, with its parameters."""
+    """A policy by name, or by class for one that lives in a user's script, with its parameters."""
 
     kind: str
     params: dict[str, Any] = field(default_factory=dict)
-    cls: type | None = None
+    make: Callable[..., Any] | None = None
+    """For a policy from a script: called with `params`, gives a new instance (kind is then only a label)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

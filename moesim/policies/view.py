@@ -42,6 +42,10 @@ class View(ABC):
         """Layers with routed experts, ascending."""
 
     @abstractmethod
+    def was_looked_up(self, step: int, layer: int) -> bool:
+        """Whether the set of (step, layer) belongs to the past."""
+
+    @abstractmethod
     def past_set(self, step: int, layer: int) -> Sequence[int]:
         """The distinct experts of a set that has been looked up, by first appearance."""
 

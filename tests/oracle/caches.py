@@ -151,7 +151,7 @@ class Caches(State):
 
     def _staged_to_cache(self, t: Transfer) -> bool:
         """A complete prefetch in staging moves into the cache, if a demand claim succeeds."""
-        victims = self._claim_demand_bytes(t.layer, t.expert)
+        victims = None if self._staged_only(t.layer) else self._claim_demand_bytes(t.layer, t.expert)
         if victims is None:
             return False
         self.resident[t.id] = t

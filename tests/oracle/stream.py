@@ -58,7 +58,7 @@ class Stream(Demand):
         if not self.moe[self.l]:
             self.stage = "dense"
         elif not self.sets[self.s * self.L + self.l]:
-            self._trim()
+            self._layer_ended()
         else:
             self.stage = "router"
 

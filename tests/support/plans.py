@@ -125,7 +125,7 @@ def _prefetch(
     if script is not None:
         from tests.support.scripted import ScriptedPrefetch
 
-        return PolicyPlan(kind="script", params={"script": dict(script)}, cls=ScriptedPrefetch)
+        return PolicyPlan(kind="script", params={"script": dict(script)}, make=ScriptedPrefetch)
     if isinstance(prefetch, PolicyPlan):
         return prefetch
     return PolicyPlan(kind=prefetch, params=dict(params or {}))

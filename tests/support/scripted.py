@@ -16,7 +16,7 @@ class ScriptedPrefetch(Prefetch):
     kind = "script"
 
     def __init__(self, **params: Any) -> None:
-        super().__init__(**params)
+        super().__init__()
         self.script: Mapping[tuple[int, int], Sequence[tuple[int, int, int]]] = params["script"]
 
     def predict(self, view: Any, step: int, layer: int) -> Sequence[tuple[int, int, int]]:

@@ -22,7 +22,7 @@ _RIGHT, _COUNT, _WRONG = (stream_id(name) for name in ("prefetch", "prefetch-cou
 class NextGate(Prefetch):
     """`experts` guesses for each of the next len(recall) MoE layers, in decode steps.
 
-    recall[d-1] = share of a layer's true experts that a gate d layers ahead finds; precision = share of right ones
+    recall[d-1] = share of a layer's true experts that a gate d layers ahead finds; precision[d-1] = share of right ones
     among its guesses that were neither resident nor on their way. With c right guesses of that sort, the mean number
     of wrong ones is c * (1 - precision) / precision. Rule 8 of `moesim.engine.spec` gives the draws.
     Changed events: copies queued at each lookup, into staging or the cache; wrong ones waste the link.
@@ -30,7 +30,7 @@ class NextGate(Prefetch):
 
     kind = "next_gate"
 
-    def __init__(self, *, experts: int, recall: Sequence[Fraction | float], precision: Fraction | float) -> None:
+    def __init__(self, *, experts: int, recall: Sequence[Fraction | float], precision: Sequence[Fraction | float]) -> None:
         faults = []
         if experts < 1:
             faults.append(Fault(field="prefetch.experts", got=experts, allowed="at least 1"))
@@ -39,14 +39,19 @@ class NextGate(Prefetch):
             for i, r in enumerate(recall)
             if not 0 <= r <= 1
         ]
-        if not 0 < precision <= 1:
-            faults.append(Fault(field="prefetch.precision", got=float(precision), allowed="above 0, at most 1"))
+        faults += [
+            Fault(field=f"prefetch.precision.{i}", got=float(p), allowed="above 0, at most 1")
+            for i, p in enumerate(precision)
+            if not 0 < p <= 1
+        ]
+        if len(recall) != len(precision):
+            got = f"{len(precision)} distances"
+            faults.append(Fault(field="prefetch.precision", got=got, allowed=f"{len(recall)}, as many as recall"))
         if faults:
             raise InputError(*faults)
         self._n = experts
         self._recall = [threshold(r) for r in recall]
-        exact = Fraction(precision)
-        self._wrong_per_right = (1 - exact) / exact
+        self._wrong_per_right = [(1 - Fraction(p)) / Fraction(p) for p in precision]
 
     def predict(self, view: View, step: int, layer: int) -> Sequence[tuple[int, int, int]]:
         if not view.is_decode(step):
@@ -68,7 +73,7 @@ class NextGate(Prefetch):
         found = [e for rank, e in enumerate(truth) if draw(seed, _RIGHT, step, target, rank, ahead) < recall]
         right = found[: self._n]
         moving = sum(not (view.is_resident(target, e) or view.is_loading(target, e)) for e in right)
-        mean = moving * self._wrong_per_right
+        mean = moving * self._wrong_per_right[ahead - 1]
         whole = mean.numerator // mean.denominator
         extra = draw(seed, _COUNT, step, target, 0, ahead) < threshold(mean - whole)
         wanted = min(whole + extra, self._n - len(right))

@@ -29,5 +29,7 @@ class PreviousStep(Prefetch):
             return ()
         if view.batch(before) != view.batch(target_step):
             return ()
+        if not view.was_looked_up(before, target):
+            return ()
         past = view.past_set if view.is_decode(before) else view.past_last_token
         return [(target_step, target, expert) for expert in past(before, target)]

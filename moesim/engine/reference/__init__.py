@@ -1,0 +1,31 @@
+"""The reference engine: the execution model as SimPy processes.
+
+Processes: the stream (`stream`), and where their outcome depends on who is first in time, the link (`queued_link`) and
+storage (`storage`). The host (`host`) decides between events and takes no process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from moesim.engine.reference.events import Ticks
+from moesim.engine.reference.host import Host
+from moesim.engine.reference.stream import Stream
+from moesim.plan.plan import Plan
+from moesim.results.result import Result
+
+__all__ = ["simulate"]
+
+
+def simulate(plan: Plan, progress: Callable[[int], None] | None = None) -> Result:
+    """Run a plan. `progress(steps done)` is called at the end of each step.
+
+    Raises StuckError if nothing can happen any more before the last step has ended (a fault of a policy).
+    """
+    env = Ticks()
+    host = Host(env, plan)
+    stream = Stream(env, plan, host, progress)
+    if plan.n_steps:
+        env.run(until=env.process(stream.run()))
+    host.finish()
+    return host.record.result()

@@ -1,0 +1,233 @@
+"""Where experts can be on the device: caches, the slots of those that never enter one, prefetch staging.
+
+Rules 3, 4, 8 and 13 of `moesim.engine.spec`. Everything here is instantaneous; time is the business of others.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import numpy as np
+
+from moesim.engine.reference.record import Recorder
+from moesim.plan.plan import Plan, PolicyPlan
+from moesim.policies.cache import PLACED, RESIDENT, ExpertCache, Residency
+from moesim.policies.eviction import EVICTIONS, CacheFacts, Clock, Eviction
+
+__all__ = ["DeviceMemory", "next_use_table"]
+
+
+def next_use_table(plan: Plan):  # type: ignore[no-untyped-def]
+    """(id, position) -> position of the next lookup of id after position; a number past all positions if none."""
+    count = np.diff(plan.set_ptr)
+    position = np.repeat(np.arange(len(count)), count)
+    keys = (position % plan.n_layers) * plan.n_experts + plan.set_expert
+    order = np.lexsort((position, keys))
+    keys, position = keys[order], position[order]
+    ids, first = np.unique(keys, return_index=True)
+    parts = np.split(position, first[1:]) if len(ids) else []
+    uses = {int(k): p.tolist() for k, p in zip(ids, parts, strict=True)}
+    never = plan.n_steps * plan.n_layers
+
+    def next_use(key: int, now: int) -> int:
+        row = uses.get(key)
+        if row is None:
+            return never
+        at = bisect_right(row, now)
+        return row[at] if at < len(row) else never
+
+    return next_use
+
+
+def make_eviction(spec: PolicyPlan) -> Eviction:
+    """A new instance of the planned eviction policy."""
+    make = spec.make or EVICTIONS.get(spec.kind)
+    made: Eviction = make(**spec.params)
+    return made
+
+
+class DeviceMemory:
+    """All places of experts on the device, and what eviction and waste cost."""
+
+    def __init__(self, plan: Plan, record: Recorder) -> None:
+        self.plan = plan
+        self.record = record
+        self.n = plan.n_experts
+        self.sizes: list[int] = plan.expert_bytes.tolist()
+        self.evict_cost: list[int] = plan.evict_overhead_ps.tolist()
+        self.after_layer = plan.evict == "after_layer"
+        self.residency = Residency(plan.n_layers, plan.n_experts)
+        self.state = self.residency.state
+        self.clock = Clock()
+        self.unused: set[int] = set()
+        """Resident by prefetch, never looked up."""
+        self.slots: set[int] = set()
+        """In a staging slot of its cache: an expert that never becomes a member."""
+        self.staging: dict[int, int] = {}
+        """In prefetch staging, complete: id -> target position; -1 once it was looked up."""
+        self.free_staging = plan.prefetch_slots
+        self.unpaid: dict[int, int] = {}
+        """Overhead that the first group using the id will pay (overhead_on stream)."""
+        self._overhead_on = plan.overhead_on
+        self.load_cost: list[int] = plan.load_overhead_ps.tolist()
+        for key in np.flatnonzero(plan.pinned.ravel()).tolist():
+            self.state[key] = PLACED
+            self.residency.by_layer[key // self.n] += 1
+        next_use = next_use_table(plan) if plan.eviction.kind == "belady" or plan.eviction.make else None
+        self.caches: list[ExpertCache] = []
+        scope = plan.cache_of_layer.tolist()
+        for number, capacity in enumerate(plan.cache_capacity.tolist()):
+            members = [layer for layer, c in enumerate(scope) if c == number]
+            facts = CacheFacts(
+                seed=plan.seed,
+                n_layers=plan.n_layers,
+                n_experts=plan.n_experts,
+                layer=members[0] if len(members) == 1 else None,
+                expert_bytes=self.sizes,
+                clock=self.clock,
+                next_use=next_use,
+            )
+            policy = make_eviction(plan.eviction)
+            self.caches.append(ExpertCache(capacity, policy, facts, self.residency, plan.staging_slots))
+        self.cache_of = [self.caches[c] if c >= 0 else None for c in scope]
+        self._initial = [
+            [k for k in plan.initial if scope[k // self.n] == number and not plan.pinned.flat[k]]
+            for number in range(len(self.caches))
+        ]
+        for cache, initial in zip(self.caches, self._initial, strict=True):
+            cache.fill(initial)
+
+    def is_there(self, key: int) -> bool:
+        """On the device: resident, pinned by placement, complete in prefetch staging, or in a slot for its set."""
+        return self.state[key] >= RESIDENT or key in self.staging or key in self.slots
+
+    def _left(self, victims: list[int]) -> int:
+        """Book what victims cost: evictions, waste; the overhead they cause."""
+        cost = 0
+        for victim in victims:
+            self.record.evictions += 1
+            self._forget(victim)
+            cost += self.evict_cost[victim // self.n]
+        return cost
+
+    def _forget(self, key: int) -> None:
+        self.unpaid.pop(key, None)
+        if key in self.unused:
+            self.unused.discard(key)
+            self.record.bytes_wasted += self.sizes[key // self.n]
+
+    def claim_demand(self, key: int, layer: int) -> int | None:
+        """Room for a demanded expert: overhead of the load in ticks, or None if it must wait. Pins it."""
+        cache = self.cache_of[layer]
+        assert cache is not None  # only MoE layers are looked up
+        cost = self.load_cost[layer]
+        if not cache.admits(layer):
+            if cache.free_slots == 0:
+                return None
+            cache.free_slots -= 1
+            self.slots.add(key)
+            return self.charge(key, cost)
+        if self.after_layer:
+            cache.claim_over(key)
+        else:
+            victims = cache.claim(key)
+            if victims is None:
+                return None
+            if victims:
+                cost += self._left(victims)
+        cache.enter(key, True)
+        self.residency.pinned[key] = 1
+        return self.charge(key, cost)
+
+    def charge(self, key: int, cost: int) -> int:
+        """Under `stream` the first group pays; else the caller."""
+        if cost and self._overhead_on == "stream":
+            self.unpaid[key] = self.unpaid.get(key, 0) + cost
+            return 0
+        return cost
+
+    def claim_prefetch(self, key: int, layer: int, spare: list[int]) -> int | None:
+        """Room in the cache for a prefetch: overhead in ticks, or None if it must be dropped."""
+        cache = self.cache_of[layer]
+        if cache is None or not cache.admits(layer):
+            return None
+        victims = cache.claim(key, spare if self.after_layer else ())
+        if victims is None:
+            return None
+        return self.charge(key, self.load_cost[layer] + self._left(victims))
+
+    def move_in(self, key: int, layer: int) -> bool:
+        """A complete, demanded expert moves from prefetch staging into its cache, if that can be claimed."""
+        cache = self.cache_of[layer]
+        assert cache is not None
+        if not cache.admits(layer):
+            return False
+        if self.after_layer:
+            cache.claim_over(key)
+            victims: list[int] | None = []
+        else:
+            victims = cache.claim(key)
+        if victims is None:
+            return False
+        self.charge(key, self._left(victims))
+        cache.enter(key, True)
+        self.residency.pinned[key] = 1
+        cache.arrive(key)
+        return True
+
+    def pin(self, key: int, layer: int) -> None:
+        """Keep a member of the current set."""
+        cache = self.cache_of[layer]
+        assert cache is not None
+        cache.pin(key)
+
+    def release(self, keys: list[int], layer: int) -> None:
+        """The compute of these experts has ended."""
+        cache = self.cache_of[layer]
+        assert cache is not None
+        for key in keys:
+            if self.state[key] == RESIDENT:
+                cache.unpin(key)
+            elif key in self.slots:
+                self.slots.discard(key)
+                cache.free_slots += 1
+            elif key in self.staging:
+                del self.staging[key]
+                self.free_staging += 1
+
+    def free_passed(self, target: int, selected: set[int] | dict[int, int]) -> None:
+        """Staging slots of complete experts meant for `target` that were not selected become free."""
+        for key in [k for k, t in self.staging.items() if t == target and k not in selected]:
+            self.free_slot(key)
+
+    def free_slot(self, key: int) -> None:
+        """Throw an unused expert out of prefetch staging."""
+        del self.staging[key]
+        self.free_staging += 1
+        self.unpaid.pop(key, None)
+        self.record.bytes_wasted += self.sizes[key // self.n]
+
+    def trim(self, layer: int, spare: list[int]) -> int:
+        """after_layer: evict what overshoots; the overhead of the victims in ticks."""
+        cache = self.cache_of[layer]
+        assert cache is not None
+        return self._left(cache.trim(spare))
+
+    def reset(self) -> None:
+        """A new batch of sequences finds the initial content."""
+        n, layers = self.n, range(self.plan.n_layers)
+        for cache, initial in zip(self.caches, self._initial, strict=True):
+            members = [layer * n + e for layer in layers if self.cache_of[layer] is cache for e in range(n)]
+            for key in cache.reset(members, initial):
+                self._forget(key)
+        for key in list(self.staging):
+            self.free_slot(key)
+
+    def finish(self) -> None:
+        """Book what was brought and never used."""
+        for key in [*self.unused]:
+            self._forget(key)
+        for key, target in self.staging.items():
+            if target >= 0:
+                self.record.bytes_wasted += self.sizes[key // self.n]
+        self.record.overshoot_peak = max((cache.overshoot_peak for cache in self.caches), default=0)

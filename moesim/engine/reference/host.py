@@ -1,0 +1,404 @@
+"""The host: looks sets up, issues loads, keeps those that wait for bytes, makes predictions (rules 3, 5, 6, 8)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from simpy import Event
+
+from moesim.engine.reference.caches import DeviceMemory
+from moesim.engine.reference.events import At, Ticks, call_at, wake
+from moesim.engine.reference.link import ComputedLink
+from moesim.engine.reference.queued_link import QueuedLink
+from moesim.engine.reference.record import Recorder
+from moesim.engine.reference.storage import DramTier, Reading, Storage
+from moesim.engine.reference.transfer import IssueGroup, LayerSet, Transfer
+from moesim.engine.spec import Phase
+from moesim.plan.plan import Plan
+from moesim.policies.cache import PLACED, RESIDENT
+
+__all__ = ["Host"]
+
+
+class Host:
+    """Everything between the router's choice and a server: one per run."""
+
+    def __init__(self, env: Ticks, plan: Plan) -> None:
+        self.env = env
+        self.plan = plan
+        self.record = Recorder(plan)
+        self.memory = DeviceMemory(plan, self.record)
+        self.n = plan.n_experts
+        self.inflight: dict[int, Transfer] = {}
+        self.waiting: deque[tuple[int, Transfer | None, IssueGroup]] = deque()
+        """Loads of the current set that wait for bytes of the cache: (id, its promoted prefetch if any, issue)."""
+        self.current: LayerSet | None = None
+        self.step = 0
+        self.stream_waits: Event | None = None
+        """What an idle stream yields; triggered when a member of its set arrives."""
+        self.position = -1
+        """Of the last lookup: step * L + layer."""
+        self._numbers = 0
+        self._issue: list[int] = plan.issue_ps.tolist()
+        self._host_cost = plan.overhead_on == "host"
+        self.two_level = plan.link is not None and plan.path != "storage" and plan.link.discipline == "two_level"
+        self.storage = Storage(env, plan.storage, self) if plan.storage and plan.path != "link" else None
+        self.dram = DramTier(plan, self, self.storage) if plan.path == "storage+link" and self.storage else None
+        self.link: ComputedLink | QueuedLink | None = None
+        if plan.path != "storage" and plan.link is not None:
+            computed = plan.path == "link" and not self.two_level
+            self.link = ComputedLink(plan.link, self) if computed else QueuedLink(env, plan.link, self)
+        self.computed = isinstance(self.link, ComputedLink)
+        self._readings: dict[int, Reading] = {}
+        self._retry_due = False
+
+    # ---- lookup and walk -------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Bring the device up to now, where arrivals are computed rather than scheduled."""
+        if self.computed:
+            self.link.settle(self.env.now)  # type: ignore[union-attr]
+
+    def lookup(
+        self, step: int, layer: int, experts: list[int], pairs: list[int], weights: list[int]
+    ) -> tuple[LayerSet, tuple[int, int, int], list[int]]:
+        """Classify a set, pin what is there. Returns the set, (hits, late, misses), and the walk's list in order."""
+        memory, inflight, base = self.memory, self.inflight, layer * self.n
+        state, staging, unused = memory.state, memory.staging, memory.unused
+        cache = memory.cache_of[layer]
+        assert cache is not None
+        memory.clock.step, memory.clock.layer = step, layer
+        self.position = target = step * self.plan.n_layers + layer
+        keys = [base + e for e in experts]
+        current = LayerSet(step, layer, base, keys, pairs)
+        ready, pending = current.ready, current.pending
+        touch, pin = cache.policy.lookup, cache.pin
+        late: list[int] = []
+        missed: list[int] = []
+        staged: list[int] = []
+        for key in keys:
+            there = state[key]
+            if there == PLACED:
+                ready.append(key)
+                continue
+            touch(key)
+            if there == RESIDENT:
+                ready.append(key)
+                pin(key)
+                if key in unused:
+                    unused.discard(key)
+                    self.record.prefetch_used += 1
+            elif key in staging:
+                ready.append(key)
+                staged.append(key)
+            elif key in inflight:
+                late.append(key)
+                self._late(inflight[key])
+            else:
+                missed.append(key)
+        pending.update(late)
+        pending.update(missed)
+        current.n_ready_hits = len(ready)
+        self.current = current
+        for key in staged:
+            self.record.prefetch_used += 1
+            if memory.move_in(key, layer):
+                del staging[key]
+                memory.free_staging += 1
+            else:
+                staging[key] = -1
+        if staging:
+            memory.free_passed(target, current.pairs)
+        walk = missed
+        if self.two_level:
+            self._cancel(target, current)
+            walk = [k for k in keys if k in pending and not (k in inflight and inflight[k].in_service)]
+        return current, (len(ready), len(late), len(missed)), self._in_demand_order(walk, keys, weights)
+
+    def _late(self, transfer: Transfer) -> None:
+        if not transfer.used:
+            transfer.used = True
+            self.record.prefetch_used += 1
+        if transfer.claimed and not transfer.staged:
+            self.memory.residency.pinned[transfer.key] = 1
+        if self.two_level:
+            transfer.high = True
+            self.link.withdraw(transfer)  # type: ignore[union-attr]
+
+    def _cancel(self, target: int, current: LayerSet) -> None:
+        """two_level: what was fetched for this very set and was not selected need not come any more."""
+        for transfer in [t for t in self.inflight.values() if t.target == target and t.key not in current.pairs]:
+            if transfer.prefetch and not transfer.used and self.link.cancel(transfer):  # type: ignore[union-attr]
+                self.record.prefetch_cancelled += 1
+
+    def vanish(self, transfer: Transfer) -> None:
+        """A cancelled or dropped prefetch gives back its room; what it moved is wasted."""
+        del self.inflight[transfer.key]
+        chunks = self.plan.link.chunks if self.plan.link else 1
+        self.record.bytes_wasted += -(-transfer.moved * transfer.size // chunks)
+        if transfer.claimed:
+            self.memory.unpaid.pop(transfer.key, None)
+            if transfer.staged:
+                self.memory.free_staging += 1
+            else:
+                self.memory.cache_of[transfer.layer].abandon(transfer.key)  # type: ignore[union-attr]
+        if self.dram is not None:
+            self.dram.release(transfer)
+        self.retry_soon()
+
+    def _in_demand_order(self, walk: list[int], keys: list[int], weights: list[int]) -> list[int]:
+        if len(walk) < 2:
+            return walk
+        order = self.plan.demand_order
+        if order == "expert_id":
+            return sorted(walk)
+        weight = dict(zip(keys, weights, strict=True))
+        by_weight = sorted(walk, key=lambda k: -weight[k])
+        if order == "ready_first":
+            inflight = self.inflight
+            by_weight.sort(key=lambda k: -inflight[k].moved if k in inflight else 0)
+        return by_weight
+
+    def walk(self, order: list[int], layer: int) -> Generator[Event, Any, tuple[int, int]]:
+        """The demand walk from now on: (tick at which the stream is free, host overhead).
+
+        Between R and the end nothing but arrivals can happen to the caches, so where those are computed the walk runs
+        ahead of the clock; else it yields.
+        """
+        env, memory, computed = self.env, self.memory, self.computed
+        h = env.now
+        issue = self._issue[layer]
+        group = IssueGroup()
+        host_cost = 0
+        current = self.current
+        assert current is not None
+        for key in order:
+            promoted = self.inflight.get(key)
+            if promoted is not None:
+                if promoted.claimed:
+                    self._promote(promoted, h)
+                elif self.waiting:
+                    self._wait(key, promoted, group)
+                else:
+                    self._claim_promoted(key, promoted, h, group)
+                continue
+            if self.waiting:
+                self._wait(key, None, group)
+                continue
+            if computed and h > env.now:
+                self.link.settle(h)  # type: ignore[union-attr]
+            cost = memory.claim_demand(key, layer)
+            if cost is None:
+                self._wait(key, None, group)
+                continue
+            pause = issue
+            if self._host_cost:
+                pause += cost
+                host_cost += cost
+                cost = 0
+            if pause:
+                h += pause
+                if not computed:
+                    yield At(env, h - env.now, Phase.ISSUE)
+            self._issue_demand(key, layer, cost, group, h)
+        return h, host_cost
+
+    def _wait(self, key: int, promoted: Transfer | None, group: IssueGroup) -> None:
+        self.record.waits_for_bytes += 1
+        self.current.waiting += 1  # type: ignore[union-attr]
+        self.waiting.append((key, promoted, group))
+
+    def _issue_demand(
+        self, key: int, layer: int, overhead: int, group: IssueGroup, at: int, waited: bool = False
+    ) -> None:
+        transfer = Transfer(key, layer, key - layer * self.n, self.memory.sizes[layer], group, self.step)
+        transfer.overhead, transfer.waited = overhead, waited
+        self._send(transfer, at)
+
+    def _promote(self, transfer: Transfer, at: int) -> None:
+        """two_level: a queued prefetch becomes a demand."""
+        transfer.high = True
+        if self.dram is not None:
+            self.dram.demanded(transfer)
+        self.link.promote(transfer, at)  # type: ignore[union-attr]
+
+    def _claim_promoted(self, key: int, transfer: Transfer, at: int, group: IssueGroup) -> None:
+        """A promoted prefetch that holds no room yet claims like a demand; else it waits."""
+        cost = self.memory.claim_demand(key, transfer.layer)
+        if cost is None:
+            self._wait(key, transfer, group)
+            return
+        transfer.claimed = transfer.entered = True
+        transfer.staged = False
+        transfer.overhead = 0 if self._host_cost else cost
+        self._promote(transfer, at)
+
+    def retry_soon(self) -> None:
+        """Something may have made room: waiting loads try again in this tick's issue phase."""
+        if not self._retry_due and (self.waiting or (self.dram is not None and self.dram.waiting)):
+            self._retry_due = True
+            call_at(self.env, 0, Phase.ISSUE, self._retry_now, -1)
+
+    def _retry_now(self, _: object) -> None:
+        self._retry_due = False
+        self.retry(self.env.now)
+
+    def retry(self, now: int) -> None:
+        """Loads that wait for bytes claim again, strictly in order."""
+        if self.dram is not None and self.dram.waiting:
+            self.dram.retry(now)
+        while self.waiting:
+            key, promoted, group = self.waiting[0]
+            layer = key // self.n
+            cost = self.memory.claim_demand(key, layer)
+            if cost is None:
+                return
+            self.waiting.popleft()
+            self.current.waiting -= 1  # type: ignore[union-attr]
+            overhead = 0 if self._host_cost else cost
+            if promoted is None:
+                self._issue_demand(key, layer, overhead, group, now, waited=True)
+            else:
+                promoted.claimed = promoted.entered = True
+                promoted.staged = False
+                promoted.overhead = overhead
+                promoted.admitted = max(promoted.admitted, now)
+                self._promote(promoted, now)
+
+    # ---- the way of a transfer -------------------------------------------------------------------------------------
+
+    def _send(self, transfer: Transfer, at: int) -> None:
+        """Issue a transfer: number it and hand it to the first server of its path."""
+        transfer.number = self._numbers
+        self._numbers += 1
+        transfer.admitted = at
+        self.inflight[transfer.key] = transfer
+        if self.dram is not None:
+            if not self.dram.ask(transfer, at) and not transfer.waited:
+                self.record.waits_for_bytes += 1
+        elif self.link is not None:
+            transfer.ready = self.plan.link.chunks  # type: ignore[union-attr]
+            transfer.in_dram = at
+            self.link.join(transfer, at)
+        else:
+            assert self.storage is not None
+            self._readings[transfer.key] = self.storage.submit(transfer, low=False)
+
+    def join_link(self, transfer: Transfer, at: int) -> None:
+        """(More of) an expert is in DRAM."""
+        self.link.join(transfer, at)  # type: ignore[union-attr]
+
+    def read_ended(self, reading: Reading) -> None:
+        """One read of an expert has ended (phase 1); the last one on a path without a link ends the transfer."""
+        transfer = reading.transfer
+        now = self.env.now
+        if self.dram is not None:
+            self.dram.read_ended(reading, now)
+            self.retry_soon()
+        elif reading.unread == 0 and transfer is not None:
+            del self._readings[transfer.key]
+            transfer.end = transfer.in_dram = now
+            call_at(self.env, 0, Phase.TRANSFER_END, lambda _: self._storage_end(transfer), transfer.number)
+
+    def _storage_end(self, transfer: Transfer) -> None:
+        self.record.bytes_loaded += transfer.size
+        self.arrive(transfer, self.env.now)
+
+    def arrive(self, transfer: Transfer, now: int) -> None:
+        """All bytes of an expert are on the device (phase 2)."""
+        key, layer = transfer.key, transfer.layer
+        memory, current = self.memory, self.current
+        del self.inflight[key]
+        self.record.loads += 1
+        self.record.arrived_bytes += transfer.size
+        if transfer.staged:
+            if not transfer.used:
+                memory.staging[key] = transfer.target
+                if transfer.target <= self.position:
+                    memory.free_slot(key)
+            elif memory.move_in(key, layer):
+                memory.free_staging += 1
+            else:
+                memory.staging[key] = -1
+        elif key not in memory.slots:
+            cache = memory.cache_of[layer]
+            assert cache is not None
+            if not transfer.entered:
+                cache.enter(key, transfer.used)
+            cache.arrive(key)
+            if not transfer.used:
+                memory.unused.add(key)
+        if self.dram is not None:
+            self.dram.release(transfer)
+        if current is not None and key in current.pending:
+            current.pending.discard(key)
+            current.ready.append(key)
+            if current.last_arrival != now:
+                current.last_arrival = now
+                current.arrivals = []
+            current.arrivals.append(transfer)
+            if self.stream_waits is not None:
+                wake(self.stream_waits, Phase.STREAM_PICK)
+        if not self.computed:
+            self.retry_soon()
+
+    # ---- prefetch --------------------------------------------------------------------------------------------------
+
+    def prefetch(self, predicted: Sequence[tuple[int, int, int]], now: int) -> None:
+        """Issue one prediction, in its order (phase 5)."""
+        memory, record, layers = self.memory, self.record, self.plan.n_layers
+        group = IssueGroup()
+        for step, layer, expert in predicted:
+            target, key = step * layers + layer, layer * self.n + expert
+            if target <= self.position:
+                record.prefetch_stale += 1
+            elif memory.is_there(key):
+                if self.plan.touch_on_predict and memory.state[key] == RESIDENT:
+                    memory.cache_of[layer].policy.touch(key)  # type: ignore[union-attr]
+            elif key not in self.inflight and not (self.current is not None and key in self.current.pending):
+                self._prefetch_one(key, layer, expert, target, group, now)
+
+    def _prefetch_one(self, key: int, layer: int, expert: int, target: int, group: IssueGroup, now: int) -> None:
+        memory, record = self.memory, self.record
+        cache = memory.cache_of[layer]
+        assert cache is not None
+        staged = self.plan.prefetch_into == "staging"
+        transfer = Transfer(key, layer, expert, memory.sizes[layer], group, self.step)
+        transfer.prefetch, transfer.target, transfer.used = True, target, False
+        transfer.staged, transfer.high, transfer.claimed, transfer.entered = staged, False, False, False
+        possible = (staged or cache.admits(layer)) and (self.dram is None or self.dram.has_room(key))
+        blocked = bool(self.waiting) and memory.cache_of[self.waiting[0][0] // self.n] is cache
+        if not possible or (not self.two_level and (blocked or not self.claim_prefetch(transfer))):
+            record.prefetch_dropped += 1
+            return
+        record.prefetches += 1
+        self._send(transfer, now)
+
+    def claim_prefetch(self, transfer: Transfer) -> bool:
+        """Room for a prefetch: a staging slot or bytes of its cache."""
+        memory = self.memory
+        if transfer.staged:
+            if memory.free_staging == 0:
+                return False
+            memory.free_staging -= 1
+            cost = memory.charge(transfer.key, memory.load_cost[transfer.layer])
+        else:
+            spare = self.current.keys if self.current is not None else []
+            claimed = memory.claim_prefetch(transfer.key, transfer.layer, spare)
+            if claimed is None:
+                return False
+            cost = claimed
+        transfer.claimed = True
+        transfer.overhead = 0 if self._host_cost else cost
+        return True
+
+    def finish(self) -> None:
+        """The run is over: book what is under way."""
+        now = self.env.now
+        if self.link is not None:
+            self.link.finish(now)
+        if self.storage is not None:
+            self.storage.finish(now)
+        self.memory.finish()

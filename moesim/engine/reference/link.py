@@ -1,0 +1,108 @@
+"""The FIFO link with everything in DRAM: ends are computed when a copy joins, and cost no event.
+
+On a copy stream nobody overtakes and nobody is preempted, so the end of a copy is known the moment it is issued.
+Arrivals are worked off in order (`settle`) before anything else looks at the device; a SimPy event exists only when the
+stream waits for one. `moesim.engine.reference.queued_link` is the same link as a process, for everything else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from moesim.core.ticks import ceil_div
+from moesim.engine.reference.transfer import Transfer
+from moesim.plan.plan import LinkPlan
+
+if TYPE_CHECKING:
+    from moesim.engine.reference.host import Host
+
+__all__ = ["ComputedLink", "pieces_begun"]
+
+
+def pieces_begun(plan: LinkPlan) -> list[int]:
+    """[chunks + 1] pieces (matrices) that have begun once chunk i has ended: ceil(i * pieces / chunks)."""
+    return [ceil_div(i * plan.pieces, plan.chunks) for i in range(plan.chunks + 1)]
+
+
+class ComputedLink:
+    """path link, discipline fifo."""
+
+    computed = True
+
+    def __init__(self, plan: LinkPlan, host: Host) -> None:
+        self._plan = plan
+        self._host = host
+        self._record = host.record
+        self._transfer_ps = plan.transfer_ps
+        self._loop = plan.method == "loop"
+        self._t0 = plan.copy_overhead_ps * (plan.pieces if self._loop else 1)
+        self._queue: deque[Transfer] = deque()
+        self._free_at = 0
+
+    def join(self, transfer: Transfer, at: int) -> None:
+        """A copy joins the queue at tick `at` (not before the joins that came earlier)."""
+        start = max(at, self._free_at)
+        end = start + self._transfer_ps[transfer.layer] + transfer.overhead
+        if self._loop or not transfer.group.paid:
+            end += self._t0
+            transfer.group.paid = True
+        transfer.start, transfer.end, transfer.in_dram = start, end, at
+        self._free_at = end
+        self._queue.append(transfer)
+
+    def settle(self, now: int) -> None:
+        """Work off all arrivals up to `now`. Loads that wait for bytes try again at the very tick of an arrival."""
+        queue, host, record = self._queue, self._host, self._record
+        while queue and queue[0].end <= now:
+            transfer = queue.popleft()
+            end, size = transfer.end, transfer.size
+            record.link_busy += end - transfer.start
+            record.bytes_loaded += size
+            if record.recording:
+                self._draw(transfer, end)
+            host.arrive(transfer, end)
+            if host.waiting and end < now:
+                host.retry(end)
+
+    def next_end(self, keys: set[int], last: bool) -> int | None:
+        """Tick of the first (or last) arrival among `keys`; None if none of them is on its way."""
+        ends = [t.end for t in self._queue if t.key in keys]
+        if not ends:
+            return None
+        return ends[-1] if last else ends[0]
+
+    def next_any(self) -> int | None:
+        """Tick of the next arrival."""
+        return self._queue[0].end if self._queue else None
+
+    def backlog_ps(self, now: int) -> int:
+        """Ticks until the link has nothing to do."""
+        return max(0, self._free_at - now)
+
+    def finish(self, now: int) -> None:
+        """Book what was moved of the copy that the end of the run cuts."""
+        if not self._queue or self._queue[0].start >= now:
+            return
+        transfer = self._queue[0]
+        self._record.link_busy += now - transfer.start
+        plan, n = self._plan, self._plan.chunks
+        paid_first = transfer.end - transfer.start - self._transfer_ps[transfer.layer] - transfer.overhead
+        begun = pieces_begun(plan)
+        duration = self._transfer_ps[transfer.layer]
+        moved = 0
+        for i in range(1, n + 1):
+            overhead = begun[i] * plan.copy_overhead_ps if self._loop else paid_first
+            if transfer.start + overhead + ceil_div(i * duration, n) <= now:
+                moved = i
+        size = ceil_div(moved * transfer.size, n)
+        self._record.bytes_loaded += size
+        if not transfer.used:
+            self._record.bytes_wasted += size
+        self._draw(transfer, now)
+
+    def _draw(self, t: Transfer, end: int) -> None:
+        name = "prefetch" if t.prefetch else "copy"
+        self._record.slice(
+            "link", name, t.start, end, t.step, t.layer, experts=(t.expert,), transfer=t.number, size=t.size
+        )

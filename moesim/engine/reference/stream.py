@@ -1,0 +1,332 @@
+"""The compute stream: one SimPy process that walks through steps and layers (rules 2, 10, 11)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any
+
+from simpy import Event
+
+from moesim.engine.reference.events import At, Ticks, call_at
+from moesim.engine.reference.host import Host
+from moesim.engine.reference.transfer import LayerSet
+from moesim.engine.reference.view import EngineView
+from moesim.engine.spec import Phase
+from moesim.errors import StuckError
+from moesim.plan.plan import Plan, PolicyPlan
+from moesim.policies.prefetch import PREFETCHES, Prefetch
+from moesim.results.result import BREAKDOWN, Wait
+
+__all__ = ["Stream"]
+
+(
+    _ATTENTION, _ROUTER, _CONTROL, _MANAGEMENT, _EXPERTS, _SHARED, _DENSE, _HEAD, _HOST_GAP, _COLLECTIVE,
+    _STALL_LINK, _STALL_STORAGE, _STALL_CACHE, _STALL_CPU,
+) = range(len(BREAKDOWN))  # fmt: skip
+
+
+def make_prefetch(spec: PolicyPlan) -> Prefetch:
+    """A new instance of the planned prefetch policy."""
+    make = spec.make or PREFETCHES.get(spec.kind)
+    made: Prefetch = make(**spec.params)
+    return made
+
+
+_FOREVER = 1 << 80
+"""Beyond any tick: the host is walking."""
+
+
+class Stream:
+    """Runs attention, routers, groups of experts and heads in order; waits when nothing of the set is there."""
+
+    def __init__(self, env: Ticks, plan: Plan, host: Host, progress: Callable[[int], None] | None) -> None:
+        self._env = env
+        self._plan = plan
+        self._host = host
+        self._record = host.record
+        self._progress = progress
+        self._prefetch = None if plan.prefetch.kind == "none" else make_prefetch(plan.prefetch)
+        self._view = EngineView(host)
+        self._due: deque[tuple[int, int, int]] = deque()
+        """Predictions to issue: (tick, step, layer), in order."""
+        self._busy_until = 0
+        """End of the last walk; predictions that fall due before it wait for it."""
+        self._group_ps: list[list[list[int]]] = [table.tolist() for table in plan.group_ps]
+        self._group_class: list[int] = plan.group_class.tolist()
+        self._after_layer = plan.evict == "after_layer"
+        self._one_by_one = plan.grouping == "each"
+        self._patient = {"after_all": 2, "hits_then_rest": 1}.get(plan.grouping, 0)
+
+    # ---- steps and layers ------------------------------------------------------------------------------------------
+
+    def run(self) -> Generator[Event, Any, None]:
+        """The process."""
+        env, plan, record, host = self._env, self._plan, self._record, self._host
+        layers = plan.n_layers
+        is_moe: list[bool] = plan.is_moe.tolist()
+        control: list[int] = (plan.d2h_sync_ps + plan.lookup_ps).tolist()
+        batches: list[int] = plan.step_batch.tolist()
+        by_layer = self._prefetch is not None and plan.prefetch_source == "layer_start"
+        for step in range(plan.n_steps):
+            host.step = step
+            row = record.begin_step(step, env.now)
+            attention, router = plan.attention_ps[step].tolist(), plan.router_ps[step].tolist()
+            shared, dense = plan.shared_ps[step].tolist(), plan.dense_ps[step].tolist()
+            bounds = plan.set_ptr[step * layers : (step + 1) * layers + 1].tolist()
+            first = bounds[0]
+            experts = plan.set_expert[first : bounds[-1]].tolist()
+            pairs = plan.set_pairs[first : bounds[-1]].tolist()
+            weights = plan.set_weight[first : bounds[-1]].tolist()
+            for layer in range(layers):
+                if env.peek() <= env.now:
+                    yield At(env, 0, Phase.STREAM_PICK)
+                lo, hi = bounds[layer] - first, bounds[layer + 1] - first
+                if not is_moe[layer] or lo == hi:
+                    yield from self._plain_layer(
+                        step, layer, row, attention[layer], 0 if is_moe[layer] else dense[layer]
+                    )
+                    continue
+                start = env.now
+                if by_layer:
+                    self._predict_at(start + plan.t_pred_ps, step, layer)
+                compute = attention[layer] + router[layer]
+                row[_ATTENTION] += attention[layer]
+                row[_ROUTER] += router[layer]
+                row[_CONTROL] += control[layer]
+                record.stream_busy += compute
+                yield At(env, compute + control[layer], Phase.LOOKUP)
+                if record.recording:
+                    self._draw_front(step, layer, start, attention[layer], router[layer])
+                yield from self._experts(step, layer, row, experts[lo:hi], pairs[lo:hi], weights[lo:hi], shared[layer])
+            yield from self._end_step(step, row, step + 1 < plan.n_steps and batches[step + 1] != batches[step])
+
+    def _plain_layer(
+        self, step: int, layer: int, row: list[int], attention: int, dense: int
+    ) -> Generator[Event, Any, None]:
+        """A dense layer, or a MoE layer that no token reaches."""
+        env, record = self._env, self._record
+        start = env.now
+        if attention + dense:
+            yield At(env, attention + dense, Phase.STREAM_END)
+        row[_ATTENTION] += attention
+        row[_DENSE] += dense
+        record.stream_busy += attention + dense
+        record.slice("stream", "attention", start, start + attention, step, layer)
+        record.slice("stream", "dense", start + attention, env.now, step, layer)
+        record.end_layer(env.now, (0, 0, 0), 0)
+
+    def _end_step(self, step: int, row: list[int], last_of_batch: bool) -> Generator[Event, Any, None]:
+        env, plan, record, host = self._env, self._plan, self._record, self._host
+        if env.peek() <= env.now:
+            yield At(env, 0, Phase.STREAM_PICK)
+        start, head, gap = env.now, int(plan.head_ps[step]), int(plan.host_gap_ps[step])
+        if head + gap:
+            yield At(env, head + gap, Phase.STREAM_END)
+        row[_HEAD] += head
+        row[_HOST_GAP] += gap
+        record.stream_busy += head
+        record.slice("stream", "head", start, start + head, step, plan.n_layers - 1)
+        record.slice("stream", "host_gap", start + head, env.now, step, plan.n_layers - 1)
+        host.settle()
+        record.end_step(env.now, host.memory.residency.by_layer)
+        if last_of_batch and plan.reset == "sequence":
+            host.memory.reset()
+        if self._progress is not None:
+            self._progress(step + 1)
+
+    def _draw_front(self, step: int, layer: int, start: int, attention: int, router: int) -> None:
+        record = self._record
+        record.slice("stream", "attention", start, start + attention, step, layer)
+        record.slice("stream", "router", start + attention, start + attention + router, step, layer)
+
+    # ---- one MoE layer ---------------------------------------------------------------------------------------------
+
+    def _experts(
+        self,
+        step: int,
+        layer: int,
+        row: list[int],
+        experts: list[int],
+        pairs: list[int],
+        weights: list[int],
+        shared: int,
+    ) -> Generator[Event, Any, None]:
+        """From the lookup to the end of the layer."""
+        env, plan, record, host = self._env, self._plan, self._record, self._host
+        looked_up = env.now
+        host.settle()
+        current, counts, order = host.lookup(step, layer, experts, pairs, weights)
+        free = looked_up
+        if order:
+            self._busy_until = _FOREVER
+            free, host_cost = yield from host.walk(order, layer)
+            row[_CONTROL] += free - looked_up - host_cost
+            row[_MANAGEMENT] += host_cost
+        if record.recording:
+            start = looked_up - int(plan.d2h_sync_ps[layer] + plan.lookup_ps[layer])
+            record.slice("stream", "control", start, free, step, layer)
+        self._busy_until = free
+        if self._prefetch is not None:
+            if plan.prefetch_source == "lookup":
+                self._due.append((looked_up + plan.t_pred_ps, step, layer))
+            if free > env.now:
+                yield At(env, free - env.now, Phase.ISSUE)
+            self._issue_due()
+            if self._due and plan.prefetch_source == "lookup" and self._due[-1][2] == layer:
+                call_at(env, self._due[-1][0] - env.now, Phase.ISSUE, self._issue_due)
+            if env.peek() <= env.now:
+                yield At(env, 0, Phase.STREAM_PICK)
+        elif free > env.now:
+            yield At(env, free - env.now, Phase.STREAM_PICK)
+        elif env.peek() <= env.now:
+            yield At(env, 0, Phase.STREAM_PICK)
+
+        stalled = 0
+        first = True
+        while shared or current.pending or current.ready:
+            host.settle()
+            if host.computed and host.waiting:
+                host.retry(env.now)
+            group = [] if self._one_by_one and shared else self._choose(current, first)
+            run_shared = 0
+            # `after_all` lets shared experts wait for the first group
+            if shared and (group or self._patient < 2):
+                run_shared, shared = shared, 0
+            elif not group:
+                stalled += yield from self._wait(current, row)
+                continue
+            first = False
+            yield from self._compute(current, row, group, run_shared)
+        end_cost = host.memory.trim(layer, current.keys) if self._after_layer else 0
+        if end_cost:
+            start = env.now
+            host.current = None
+            yield At(env, end_cost, Phase.STREAM_END)
+            row[_MANAGEMENT] += end_cost
+            record.stream_busy += end_cost
+            record.slice("stream", "management", start, env.now, step, layer)
+            host.settle()
+        host.current = None
+        record.end_layer(env.now, counts, stalled)
+
+    def _choose(self, current: LayerSet, first: bool) -> list[int]:
+        """Take the next group out of what is ready (rule 10); empty if the stream must wait."""
+        ready = current.ready
+        if not ready:
+            return []
+        if self._one_by_one:
+            if current.n_ready_hits:
+                current.n_ready_hits -= 1
+                key = min(ready[: current.n_ready_hits + 1])
+                ready.remove(key)
+                return [key]
+            return [ready.pop(0)]
+        patient = self._patient == 2 or (self._patient == 1 and not first)
+        # in flight are those pending that do not wait for bytes
+        if patient and current.pending and not (current.waiting and len(current.pending) == current.waiting):
+            return []
+        current.ready = []
+        return ready
+
+    def _compute(self, current: LayerSet, row: list[int], group: list[int], shared: int) -> Generator[Event, Any, None]:
+        """One group on the stream: its management, the shared part, the experts."""
+        env, record, host = self._env, self._record, self._host
+        layer, start = current.layer, env.now
+        management = experts = 0
+        if group:
+            unpaid = host.memory.unpaid
+            if unpaid:
+                management = sum(unpaid.pop(key, 0) for key in group)
+            pairs = current.pairs
+            experts = self._group_ps[self._group_class[layer]][sum([pairs[key] for key in group])][len(group)]
+        total = management + shared + experts
+        row[_MANAGEMENT] += management
+        row[_SHARED] += shared
+        row[_EXPERTS] += experts
+        record.stream_busy += total
+        yield At(env, total, Phase.STREAM_END)
+        if record.recording:
+            ids = [key - current.base for key in group]
+            record.slice("stream", "management", start, start + management, current.step, layer)
+            record.slice("stream", "shared", start + management, start + management + shared, current.step, layer)
+            record.slice("stream", "experts", env.now - experts, env.now, current.step, layer, experts=ids)
+        host.settle()
+        host.memory.release(group, layer)
+        if host.waiting:
+            host.retry(env.now)
+        if env.peek() <= env.now:
+            yield At(env, 0, Phase.STREAM_PICK)
+
+    # ---- waiting ---------------------------------------------------------------------------------------------------
+
+    def _wait(self, current: LayerSet, row: list[int]) -> Generator[Event, Any, int]:
+        """Nothing can run: idle until an arrival lets something run; ticks waited."""
+        env, host = self._env, self._host
+        start = env.now
+        while True:
+            if host.computed:
+                tick = self._next_tick(current)
+                if tick is None:
+                    raise StuckError(f"step {current.step}, layer {current.layer}: nothing is on its way")
+                yield At(env, tick - env.now, Phase.STREAM_PICK)
+                host.settle()
+                if host.waiting:
+                    host.retry(env.now)
+            else:
+                host.stream_waits = Event(env)
+                yield host.stream_waits
+                host.stream_waits = None
+            if self._startable(current):
+                return self._book_wait(current, row, start)
+
+    def _next_tick(self, current: LayerSet) -> int | None:
+        link = self._host.link
+        tick = link.next_end(current.pending, self._patient > 0) if current.pending else None  # type: ignore[union-attr]
+        return tick if tick is not None else link.next_any()  # type: ignore[union-attr]
+
+    def _startable(self, current: LayerSet) -> bool:
+        if not current.ready:
+            return False
+        if not self._patient or not current.pending:
+            return True
+        return bool(current.waiting) and len(current.pending) == current.waiting
+
+    def _book_wait(self, current: LayerSet, row: list[int], start: int) -> int:
+        """Cut [start, now) at the ticks where the transfer that ended it changed server (rule 11)."""
+        now = self._env.now
+        cause = min(current.arrivals, key=lambda t: t.expert)
+        admitted = min(max(cause.admitted, start), now)
+        in_dram = min(max(cause.in_dram, admitted), now)
+        row[_STALL_CACHE] += admitted - start
+        row[_STALL_STORAGE] += in_dram - admitted
+        row[_STALL_LINK] += now - in_dram
+        self._record.waits.append(Wait(current.step, current.layer, start, now, cause.expert, cause.number))
+        self._record.slice(
+            "stream", "wait", start, now, current.step, current.layer, experts=(cause.expert,), transfer=cause.number
+        )
+        return int(now - start)
+
+    # ---- predictions -----------------------------------------------------------------------------------------------
+
+    def _predict_at(self, tick: int, step: int, layer: int) -> None:
+        """A source point was reached: issue its prediction at `tick`, in the issue phase."""
+        self._due.append((tick, step, layer))
+        if tick == self._env.now:
+            # the stream picks now, so all earlier phases of this tick are done
+            self._issue_due()
+        else:
+            call_at(self._env, tick - self._env.now, Phase.ISSUE, self._issue_due)
+
+    def _issue_due(self, _: object = None) -> None:
+        """Issue every prediction that is due, unless the host is walking: then it waits for the end of the walk."""
+        now, host = self._env.now, self._host
+        if now < self._busy_until or not self._due or self._due[0][0] > now:
+            return
+        host.settle()
+        if host.waiting:
+            host.retry(now)
+        assert self._prefetch is not None
+        while self._due and self._due[0][0] <= now:
+            _, step, layer = self._due.popleft()
+            host.prefetch(self._prefetch.predict(self._view, step, layer), now)
