@@ -62,8 +62,11 @@ def page(run: RunData) -> str:
     )
 
 
-def write_report(folder: Path) -> Path:
-    """Write `report.html` into a run folder; returns its path. Raises InputError when the folder is no run folder."""
-    target = folder / PAGE
+def write_report(folder: Path, output: Path | None = None) -> Path:
+    """Write the page of a run, `report.html` in its folder or `output`; returns its path.
+
+    Raises InputError when the folder is no run folder.
+    """
+    target = folder / PAGE if output is None else output
     write_text(target, page(read(folder)))
     return target

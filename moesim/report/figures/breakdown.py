@@ -57,7 +57,7 @@ def breakdown(run: RunData) -> Figure:
             uniformtext={"minsize": 11, "mode": "hide"},
         ),
         legend=legend,
-        note="Classes are exclusive and sum to the step. Work that overlaps a wait is not counted twice: a wait is time "
-        "in which the accelerator runs nothing.",
+        note="Classes are exclusive and sum to the step. Work that overlaps a wait is not counted twice: a wait is "
+        "time in which the accelerator runs nothing.",
         table=[(label(name), duration(ms)) for name, ms in ranked if ms > 0],
     )
