@@ -114,7 +114,7 @@ def _machine(raw: Mapping[str, Any], read_part: ReadPart, chain: tuple[str, ...]
         whole["links"] = {**below, **made}
     elif links is not None:
         raise InputError(Fault(field="links", got=links, allowed="a map, such as {host_to_device: pcie4-x16}"))
-    sources.update(own.pop("sources", None) or {})
+    sources.update(_table(own.pop("sources", None), "sources"))
     return {**merge(whole, own), "sources": sources}
 
 
@@ -139,11 +139,20 @@ def _part(
 
     def below(read: Mapping[str, Any], name: str, so_far: tuple[str, ...]) -> dict[str, Any]:
         prefix = f"{kind}/{name}:"
-        sources.update({prefix + key: value for key, value in (read.get("sources") or {}).items()})
+        sources.update({prefix + key: value for key, value in _table(read.get("sources"), f"{field}.sources").items()})
         own = {key: value for key, value in read.items() if key not in ("extends", "sources")}
         return merge(_part(kind, read, read_part, so_far, sources, field), _prefixed(own, prefix))
 
     return _base(kind, raw, read_part, chain, below, field)
+
+
+def _table(data: Any, field: str) -> Mapping[str, Any]:
+    """A sources table, empty where there is none. Raises InputError on anything else."""
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise InputError(Fault(field=field, got=data, allowed="a table of sources by key"))
+    return data
 
 
 def _base(

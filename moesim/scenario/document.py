@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def read(path: Path, shown: str = "") -> Tree:
     return parse(text, name)
 
 
+@lru_cache(maxsize=64)  # trees are immutable, and a sweep reads the same profiles at every point
 def parse(text: str, file: str, *, lines: bool = True) -> Tree:
     """The tree of a YAML text.
 

@@ -100,7 +100,11 @@ record: {timeline: {steps: [1, 4]}}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory in which the toy machine is known and `base.yaml` is a valid scenario."""
     home = tmp_path / "profiles"
-    for name, text in (("toy-desktop", MACHINE), ("parts/accelerator/toy-gpu", GPU), ("parts/storage/toy-drive", DRIVE)):
+    for name, text in (
+        ("toy-desktop", MACHINE),
+        ("parts/accelerator/toy-gpu", GPU),
+        ("parts/storage/toy-drive", DRIVE),
+    ):
         path = home / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -21,7 +21,9 @@ def test_maps_merge_lists_and_scalars_replace() -> None:
 
 
 def test_a_changed_kind_keeps_only_fields_common_to_all_kinds() -> None:
-    lower = "routing: {kind: zipf, exponent: 1, split: independent}\nprefetch: {kind: next_gate, experts: 2, recall: [1]}"
+    lower = (
+        "routing: {kind: zipf, exponent: 1, split: independent}\nprefetch: {kind: next_gate, experts: 2, recall: [1]}"
+    )
     assert merged(lower, "routing: {kind: uniform}\nprefetch: none") == {
         "routing": {"split": "independent", "kind": "uniform"},
         "prefetch": {"kind": "none"},

@@ -218,7 +218,9 @@ def test_ids_out_of_range_in_a_trace(folder: Path) -> None:
 def test_a_trace_of_another_model(folder: Path) -> None:
     _trace(folder, np.tile([0, 1, 2], (24, 24, 1)))
     place = "--set routing.path=trace: routing.path:"
-    assert faults(folder, ("  output_tokens: 8", "  output_tokens: 8\n  sequences: 2"), sets=("routing.path=trace",)) == [
+    assert faults(
+        folder, ("  output_tokens: 8", "  output_tokens: 8\n  sequences: 2"), sets=("routing.path=trace",)
+    ) == [
         f"{place} layers of the recording, got 24, allowed 32, the model's layers with experts",
         f"{place} experts per token in the recording, got 3, allowed 2, the model's top_k (set model.top_k)",
         "s.yaml:15:14: workload.sequences: more than the recording has, got 2, allowed <= 1",

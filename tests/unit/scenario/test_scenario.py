@@ -123,7 +123,9 @@ def test_capacity_in_all_its_forms(folder: Path) -> None:
     auto = scenario.replace({"expert_cache.capacity": "auto"}).division
     assert auto.left == 0
     assert auto.cache == auto.before_cache
-    whole = scenario.replace({"expert_cache.capacity": "auto", "hardware.accelerator.memory.capacity": "60 GB"}).division
+    whole = scenario.replace(
+        {"expert_cache.capacity": "auto", "hardware.accelerator.memory.capacity": "60 GB"}
+    ).division
     assert whole.per_layer == (8 * expert,) * 32
     assert whole.resident_share == 1
     none = scenario.replace({"expert_cache.capacity": "0 B"}).division
