@@ -19,11 +19,13 @@ _ARRAYS = (
 
 
 def outcome(simulate: Callable[[Plan], Result], plan: Plan) -> Result | str:
-    """The result, or the word "stuck"."""
+    """The result, or "stuck", or the error that no run may end with."""
     try:
         return simulate(plan)
     except StuckError:
         return "stuck"
+    except Exception as error:
+        return f"error {type(error).__name__}: {str(error).splitlines()[:1]}"
 
 
 def _first(one: Result, two: Result, name: str) -> tuple[int, int, str] | None:
@@ -47,7 +49,8 @@ def difference(one: Result | str, two: Result | str) -> str:
     """The earliest thing in which two results differ, in words; empty when they are equal."""
     if isinstance(one, str) or isinstance(two, str):
         names = [r if isinstance(r, str) else f"{r.engine} runs" for r in (one, two)]
-        return "" if one == two else f"outcome: {names[0]} / {names[1]}"
+        fine = one == two == "stuck"
+        return "" if fine else f"outcome: {names[0]} / {names[1]}"
     # of all arrays, the earliest step tells most; of one step, the order of _ARRAYS
     found = [(d[0], i, d[2]) for i, name in enumerate(_ARRAYS) if (d := _first(one, two, name))]
     if found:
