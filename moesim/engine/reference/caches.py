@@ -10,6 +10,7 @@ from bisect import bisect_right
 import numpy as np
 
 from moesim.engine.reference.record import Recorder
+from moesim.engine.reference.transfer import LayerSet
 from moesim.plan.plan import Plan, PolicyPlan
 from moesim.policies.cache import PLACED, RESIDENT, ExpertCache, Residency
 from moesim.policies.eviction import EVICTIONS, CacheFacts, Clock, Eviction
@@ -146,12 +147,13 @@ class DeviceMemory:
             return 0
         return cost
 
-    def claim_prefetch(self, key: int, layer: int, spare: list[int]) -> int | None:
+    def claim_prefetch(self, key: int, layer: int, current: LayerSet | None) -> int | None:
         """Room in the cache for a prefetch: overhead in ticks, or None if it must be dropped."""
         cache = self.cache_of[layer]
         if cache is None or not cache.admits(layer):
             return None
-        victims = cache.claim(key, spare if self.after_layer else ())
+        spares = self.after_layer and current is not None and self.cache_of[current.layer] is cache
+        victims = cache.claim(key, current.keys if spares and current is not None else ())
         if victims is None:
             return None
         return self.charge(key, self.load_cost[layer] + self._left(victims))

@@ -385,8 +385,7 @@ class Host:
             memory.free_staging -= 1
             cost = memory.charge(transfer.key, memory.load_cost[transfer.layer])
         else:
-            spare = self.current.keys if self.current is not None else []
-            claimed = memory.claim_prefetch(transfer.key, transfer.layer, spare)
+            claimed = memory.claim_prefetch(transfer.key, transfer.layer, self.current)
             if claimed is None:
                 return False
             cost = claimed

@@ -95,6 +95,12 @@ class Stream:
                 row[_ROUTER] += router[layer]
                 row[_CONTROL] += control[layer]
                 record.stream_busy += compute
+                if router[layer] + control[layer] == 0 and compute:
+                    # the router is picked in the tick of the lookup, after what is issued there
+                    yield At(env, compute, Phase.STREAM_END)
+                    if env.peek() <= env.now:
+                        yield At(env, 0, Phase.STREAM_PICK)
+                    compute = 0
                 yield At(env, compute + control[layer], Phase.LOOKUP)
                 if record.recording:
                     self._draw_front(step, layer, start, attention[layer], router[layer])
