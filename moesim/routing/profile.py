@@ -94,6 +94,9 @@ class Profile:
         for name in ("n_experts", "top_k"):
             if not isinstance(data[name], int) or isinstance(data[name], bool) or data[name] < 1:
                 wrong(name, "must be a whole number >= 1", data[name])
+        for name in ("popularity", "memory"):
+            if not isinstance(data[name], list):
+                wrong(name, "must be a list with an entry for each layer")
         if faults:
             raise InputError(*faults)
         n, k = data["n_experts"], data["top_k"]
@@ -103,9 +106,10 @@ class Profile:
         memories = tuple(_memory(row, f"memory[{i}]", wrong) for i, row in enumerate(data["memory"]))
         if not popularity or len(popularity) != len(memories):
             wrong("memory", f"{len(memories)} layers of memory for {len(popularity)} layers of popularity")
-        weights = tuple(data.get("rank_weights", ()))
+        given = data.get("rank_weights", [])
+        weights = tuple(given) if isinstance(given, list) else (None,)
         if weights and (len(weights) != k or not all(isinstance(w, float) and 0 <= w <= 1 for w in weights)):
-            wrong("rank_weights", "must be top_k numbers from 0 to 1", list(weights))
+            wrong("rank_weights", "must be top_k numbers from 0 to 1", given)
         if faults:
             raise InputError(*faults)
         return cls(

@@ -46,7 +46,7 @@ def regranulate(
     """The trace of a model with N*G experts and k*G picks; `split` as above, correlation as {"correlation": c}.
 
     Weights of a pick are shared equally among its children, and added when experts merge; `expert_bytes` in the header
-    are divided (rounded up) or multiplied. Raises InputError unless G or 1/G is whole, k*G and N*G are, and 0 <= c <= 1.
+    are divided (rounded up) or multiplied. Raises InputError unless G or 1/G, k*G and N*G are whole, and 0 <= c <= 1.
     """
     g = Fraction(granularity)
     correlation = _correlation(split)

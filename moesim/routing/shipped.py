@@ -5,7 +5,7 @@
         write_profile(profile, Path(f"moesim/routing/profiles/{profile.name}.yaml"))
 
 Every profile is fitted to all of its data; its error is measured on data left out of a fit by the same procedure.
-Takes about ten minutes on one core.
+Takes about a quarter of an hour on one core.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _published_curve(data: Path, model: str, slots: dict[str, int]) -> dict[int,
 def _compare(published: dict[int, float], rates: NDArray[np.float64]) -> dict[str, list[float]]:
     at = sorted(published)
     measured, simulated = [published[m] for m in at], [100 * float(rates[m - 1]) for m in at]
-    return {"capacity": [float(m) for m in at], **_errors(measured, simulated)}
+    return {"capacity": [*at], **_errors(measured, simulated)}
 
 
 def _errors(measured: Sequence[float], simulated: Sequence[float]) -> dict[str, list[float]]:

@@ -85,6 +85,7 @@ def _array(folder: Path, name: str) -> NDArray[Any]:
         text = "holds pickled objects, which are never loaded" if _pickled(error) else f"is no .npy array: {error}"
         raise InputError(Fault(message=text, file=file)) from None
     if not isinstance(array, np.ndarray):
+        array.close()
         raise InputError(Fault(message="is an archive of arrays, not one array", file=file))
     return array
 
