@@ -116,8 +116,9 @@ def t_pred_waits_for_the_victim() -> tuple[Plan, Expect]:
 def prefetch_is_dropped_while_loads_wait() -> tuple[Plan, Expect]:
     """One cache of 100 bytes; layer 0 experts 60 bytes (D 60), layer 1 experts 30 (D 30). Set 0 1.
 
-    0 claims 60, 1 waits. F = 138: the prefetch of a 30 byte expert would fit into the free 40, but a load waits: dropped.
-    0: link 138-202, -232; 1 takes its place, link 232-296, -326. Layer 1: R = 461, issued 464, link 34 -498, -528.
+    0 claims 60, 1 waits. F = 138: the prefetch of a 30 byte expert would fit into the free 40, but a load waits.
+    Dropped. 0: link 138-202, -232; 1 takes its place, link 232-296, -326.
+    Layer 1: R = 461, issued 464, link 34 -498, -528.
     """
     plan = small_plan(
         [[[0, 1], [0]]], expert_bytes=[60, 30], D=[60, 30], capacity=("global", 100), script={(0, 0): [(0, 1, 0)]}

@@ -21,7 +21,7 @@ case = Cases()
 
 @case
 def staged_prefetch_is_used_and_moves_in() -> tuple[Plan, Expect]:
-    """One staging slot; layer 1 has room for one and holds 2. Predicted at 135: (0,1,1), and (0,1,0) (no slot: dropped).
+    """One staging slot; layer 1 has room for one and holds 2. Predicted at 135: (0,1,1), (0,1,0) (no slot: dropped).
 
     0 135-165; link 135-199. Layer 1: R = 300, 1 is complete in staging: hit, moves in, 2 leaves; 300-330.
     Step 1: 465-495; layer 1: R = 630, 1 resident: 630-660.

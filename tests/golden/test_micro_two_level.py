@@ -126,9 +126,9 @@ def uneven_chunks_round_up() -> tuple[Plan, Expect]:
 def batch_pays_once_per_issue() -> tuple[Plan, Expect]:
     """fifo, batch, room for 2 in each layer, set 0 1 2: only the first served of a walk or of a prediction pays t0.
 
-    0 issued 138, link 138-202; 1 issued 141, link 202-262 (no t0); 2 waits; F = 141. Predicted for layer 1 at 141: 0 and
-    1, an issue of their own: link 262-326 (t0), 326-386. 0 202-232: 2 takes its place, issued 232, of the walk's issue:
-    link 386-446 (no t0). 1 262-292; 2 446-476. Layer 1: R = 611: both hit, 611-651.
+    0 issued 138, link 138-202; 1 issued 141, link 202-262 (no t0); 2 waits; F = 141. Predicted for layer 1 at 141: 0
+    and 1, an issue of their own: link 262-326 (t0), 326-386. 0 202-232: 2 takes its place, issued 232, of the walk's
+    issue: link 386-446 (no t0). 1 262-292; 2 446-476. Layer 1: R = 611: both hit, 611-651.
     """
     plan = small_plan([[[0, 1, 2], [0, 1]]], slots=2, method="batch", script={(0, 0): [(0, 1, 0), (0, 1, 1)]})
     return plan, Expect(
