@@ -108,7 +108,8 @@ def dram_with_room_for_one_reads_again() -> tuple[Plan, Expect]:
 def dram_hit_renews_recency() -> tuple[Plan, Expect]:
     """No control; one read of 50; device room for one, DRAM for two. Sets 0 1 0 2 0.
 
-    Absent: 50 + 64 + 30 = 144; in DRAM 94. 0 and 1 absent: 144, 288. 0 in DRAM, touched: 382. 2 pushes 1 out of DRAM, not 0: 526. 0 in DRAM: 620.
+    Absent: 50 + 64 + 30 = 144; in DRAM 94.
+    0 and 1 absent: 144, 288. 0 in DRAM, touched: 382. 2 pushes 1 out of DRAM, not 0: 526. 0 in DRAM: 620.
     """
     plan = small_plan([[[0]], [[1]], [[0]], [[2]], [[0]]], slots=1, path="storage+link", dram_capacity=120, **STILL)
     return plan, Expect(
@@ -172,7 +173,8 @@ def one_wait_cut_three_ways() -> tuple[Plan, Expect]:
 def prefetch_without_dram_bytes_claims_nothing() -> tuple[Plan, Expect]:
     """DRAM for one, pinned by 0 (issued 138, read -188, link -252).
 
-    The prefetch (0,1,1) at F = 138 is dropped before it would push 2 out of layer 1, which has room for one. 0 252-282. Layer 1: R = 417: 2 hits, 447.
+    The prefetch (0,1,1) at F = 138 is dropped before it would push 2 out of layer 1, which has room for one.
+    0 252-282. Layer 1: R = 417: 2 hits, 447.
     """
     plan = small_plan(
         [[[0], [2]]], slots=1, initial=[(1, 2)], path="storage+link", dram_capacity=60, script={(0, 0): [(0, 1, 1)]}
