@@ -159,11 +159,11 @@ def _table(loaded: Scenario) -> str:
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     wide = min(widths[1], 44)
     lines = [f"{field:<{widths[0]}}  {value:<{wide}}  {said}".rstrip() for field, value, said in rows]
-    model = loaded.model
+    model, moe_layers = loaded.model, len(loaded.model.moe_layers)
     lines += [
         "",
         f"{loaded.title}",
-        f"{model.name}: {model.n_layers} layers, {len(model.moe_layers)} of {model.n_experts} experts, top {model.top_k}",
+        f"{model.name}: {model.n_layers} layers, {moe_layers} of {model.n_experts} experts, top {model.top_k}",
         f"expert bytes: {_range([model.expert_bytes(layer) for layer in model.moe_layers])}"
         + (f" ({model.expert_bytes_source})" if model.expert_bytes_source else ""),
         str(loaded.fits()),

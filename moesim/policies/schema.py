@@ -120,21 +120,23 @@ class Choices:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         any_of: list[dict[str, Any]] = [{"type": "string", "enum": list(self.words)}]
         any_of += [{"type": "string", "pattern": pattern(unit.dimension)} for _, unit in self.texts]
-        count = {"type": "integer", "minimum": 0}
         for key, reader in self.maps:
-            if isinstance(reader, Unit):
-                text = {"type": "string", "pattern": pattern(reader.dimension)}
-                inner = {"anyOf": [text, {"type": "number", "minimum": 0}]} if reader.dimension == "ratio" else text
-            else:
-                inner = (
-                    count
-                    if reader == "count"
-                    else {"type": "array", "items": count, "minItems": 1, "uniqueItems": True}
-                )
+            properties = {key: _inner_schema(reader)}
             any_of.append(
-                {"type": "object", "properties": {key: inner}, "required": [key], "additionalProperties": False}
+                {"type": "object", "properties": properties, "required": [key], "additionalProperties": False}
             )
         return {"anyOf": any_of}
+
+
+def _inner_schema(reader: Unit | str) -> dict[str, Any]:
+    """JSON Schema of what stands under the key of a one-key map."""
+    count: dict[str, Any] = {"type": "integer", "minimum": 0}
+    if reader == "count":
+        return count
+    if not isinstance(reader, Unit):
+        return {"type": "array", "items": count, "minItems": 1, "uniqueItems": True}
+    text: dict[str, Any] = {"type": "string", "pattern": pattern(reader.dimension)}
+    return {"anyOf": [text, {"type": "number", "minimum": 0}]} if reader.dimension == "ratio" else text
 
 
 def _is_count(data: object) -> bool:

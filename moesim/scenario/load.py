@@ -19,6 +19,7 @@ from moesim.scenario.memory import divide
 from moesim.scenario.modelpart import build_model, model_tree, preset_name
 from moesim.scenario.routingpart import RoutingInput, check_routing, read_routing
 from moesim.scenario.scenario import Scenario
+from moesim.scenario.sections import ProfileRouting
 from moesim.scenario.validate import LIVE_FIELDS, validate_sections
 
 __all__ = ["load", "replaced"]
@@ -62,7 +63,9 @@ def finish(composed: Composed, live: Mapping[str, Any]) -> Scenario:
     given = RoutingInput()
     if sections is not None:
         found.add(checks.check_sections(sections), but=replaced)
-        given = found.run(lambda: read_routing(sections, composed, preset_name(composed))) or given
+        own_profile = isinstance(sections.routing, ProfileRouting) and not sections.routing.profile
+        if fields is not None or not own_profile:  # without a model there is no profile of its own
+            given = found.run(lambda: read_routing(sections, composed, preset_name(composed))) or given
     models = found.run(lambda: build_model(fields)) if fields is not None else None
     if models is not None and sections is not None:
         found.add(check_routing(given, models[0], sections), but=replaced)

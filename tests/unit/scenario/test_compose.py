@@ -95,7 +95,7 @@ def test_set_faults_say_the_whole_argument(text: str, said: str) -> None:
 
 def test_sets_apply_in_order_and_fault_at_the_last(folder: Path) -> None:
     assert load("base.yaml", ["seed=5", "seed=6"]).seed == 6
-    with pytest.raises(InputError, match="^--set seed=x: seed: got "):
+    with pytest.raises(InputError, match=r"^--set seed=x: seed: got "):
         load("base.yaml", ["seed=5", "seed=x"])
 
 
@@ -148,7 +148,7 @@ def test_extends_by_name(folder: Path) -> None:
 def test_cycles(folder: Path, text: str) -> None:
     (folder / "a.yaml").write_text(f"{text}\n")
     (folder / "b.yaml").write_text("extends: a.yaml\n")
-    with pytest.raises(InputError, match="extends: goes round in a circle: a.yaml -> "):
+    with pytest.raises(InputError, match=r"extends: goes round in a circle: a.yaml -> "):
         open_scenario("a.yaml")
 
 

@@ -1,5 +1,7 @@
 """YAML to data and places; everything JSON cannot say is refused where it stands."""
 
+# ruff: noqa: E501 (one case a line)
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Whatever is done to a valid scenario, loading it gives a Scenario or an InputError that says where."""
 
+# ruff: noqa: E501 (lists of odd things)
+
 from __future__ import annotations
 
 import json

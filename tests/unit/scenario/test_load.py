@@ -1,5 +1,7 @@
 """Everything that is refused, with the exact place and words; and what a valid scenario holds."""
 
+# ruff: noqa: E501 (one case a line)
+
 from __future__ import annotations
 
 import pickle

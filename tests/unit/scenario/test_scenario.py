@@ -1,5 +1,7 @@
 """The Scenario object: replace, resolved, hash, sources, fits; live policies; shipped scenarios; the JSON Schema."""
 
+# ruff: noqa: E501 (one case a line)
+
 from __future__ import annotations
 
 import json
