@@ -23,7 +23,13 @@ from moesim.results.info import ScenarioInfo
 __all__ = ["base_names", "canonical", "environment", "manifest", "without_folders"]
 
 _LIBRARIES = ("jinja2", "numba", "numpy", "pandas", "plotly", "pyarrow", "pydantic", "ruamel.yaml", "simpy")
-_ABSOLUTE = re.compile(r"^(?:~|/|\\\\|[A-Za-z]:[\\/]|file:|\.\.?[\\/])")
+_ABSOLUTE = re.compile(r"^(?:~|/|\\\\|[A-Za-z]:[\\/]|file:)")
+# an absolute path inside a sentence; the one after "https:" is none
+_WITHIN = re.compile(
+    r"""(?<![\w.:/~-])(?:~|/|\\\\|[A-Za-z]:[\\/])[^\s,;={}\[\]"']*[\\/](?P<last>[^\s,;={}\[\]"'\\/]*)"""
+)
+    r"""(?<![\w.:/~-])(?:~|/|\\\\|[A-Za-z]:[\\/])[^\s,;={}\[\]"']*[\\/](?P<last>[^\s,;={}\[\]"'\\/]*)"""
+)
 # a word with a folder in it, ending in its last part; quoted or inside YAML such as {path: a/b, k: 1}
 _FOLDERS = re.compile(r"""[^\s,;:={}\[\]"']*[\\/](?P<last>[^\s,;:={}\[\]"'\\/]*)""")
 # units and counts that look like folders: "1008 GB/s", "ms/MB"
@@ -40,22 +46,32 @@ def _last(path: str) -> str:
 
 
 def without_folders(text: str) -> str:
-    """The text with every path in it cut to its base name; quantities such as "1008 GB/s" and web links stay.
+    """A text for readers with every absolute path in it cut to its base name.
 
-    >>> without_folders("--set=routing.path=/home/somebody/a trace.csv"), without_folders("link=26.1 GB/s")
-    ('--set=routing.path=a trace.csv', 'link=26.1 GB/s')
+    >>> without_folders("read from /home/somebody/a.csv, 1008 GB/s, GPU/CPU"), without_folders("/home/a b/c d.csv")
+    ('read from a.csv, 1008 GB/s, GPU/CPU', 'c d.csv')
     """
+    if _ABSOLUTE.match(text) and "\n" not in text:
+        return _last(text)
+    return _WITHIN.sub(lambda m: m["last"], text)
+
+
+def base_names(argv: Sequence[str]) -> list[str]:
+    """A command line with every path, relative ones too, cut to its base name; quantities and web links stay.
+
+    >>> base_names(["runs/a", "--set=routing.path=/home/somebody/a trace.csv", "link=26.1 GB/s"])
+    ['a', '--set=routing.path=a trace.csv', 'link=26.1 GB/s']
+    """
+    return [_base_name(argument) for argument in argv]
+
+
+def _base_name(text: str) -> str:
     if re.match(r"^https?://", text):
         return text
     head, equals, tail = text.rpartition("=")
     if _ABSOLUTE.match(tail):
-        return f"{without_folders(head) if equals else ''}{equals}{_last(tail)}"
+        return f"{_base_name(head) if equals else ''}{equals}{_last(tail)}"
     return _FOLDERS.sub(lambda m: m[0] if _UNIT.match(m[0]) else m["last"], text)
-
-
-def base_names(argv: Sequence[str]) -> list[str]:
-    """A command line with every path cut to its base name."""
-    return [without_folders(argument) for argument in argv]
 
 
 def _git(package: Path) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@
     look.hoverlabel = { bgcolor: css("--raised"), bordercolor: line, align: "left", font: { family, size: 13, color: ink } };
     look.autosize = true;
     if (narrow()) {
-      look.margin = { ...look.margin, l: 40, r: 10 };
+      look.margin = { ...look.margin, l: 40, r: 16 };
       if (look.dragmode !== "pan") look.dragmode = false; // a finger on a figure scrolls the page
     }
     for (const name of ["xaxis", "yaxis"]) {
