@@ -28,8 +28,6 @@ _ABSOLUTE = re.compile(r"^(?:~|/|\\\\|[A-Za-z]:[\\/]|file:)")
 _WITHIN = re.compile(
     r"""(?<![\w.:/~-])(?:~|/|\\\\|[A-Za-z]:[\\/])[^\s,;={}\[\]"']*[\\/](?P<last>[^\s,;={}\[\]"'\\/]*)"""
 )
-    r"""(?<![\w.:/~-])(?:~|/|\\\\|[A-Za-z]:[\\/])[^\s,;={}\[\]"']*[\\/](?P<last>[^\s,;={}\[\]"'\\/]*)"""
-)
 # a word with a folder in it, ending in its last part; quoted or inside YAML such as {path: a/b, k: 1}
 _FOLDERS = re.compile(r"""[^\s,;:={}\[\]"']*[\\/](?P<last>[^\s,;:={}\[\]"'\\/]*)""")
 # units and counts that look like folders: "1008 GB/s", "ms/MB"
