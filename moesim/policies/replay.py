@@ -84,6 +84,7 @@ def replay(
     initial: Sequence[int] = (),
     pinned: NDArray[np.bool_] | None = None,
     set_weight: Ints | None = None,
+    set_touch: NDArray[np.int32] | None = None,
     schedule: Schedule | None = None,
     seed: int = 0,
 ) -> Replay:
@@ -97,6 +98,8 @@ def replay(
     initial         ids resident at the start, in order of insertion
     pinned          [L, N] always there, outside the caches
     set_weight      [len(set_expert)] for demand orders that go by weight (none: all equal)
+    set_touch       [len(set_expert)] the same sets in order of last appearance, in which recency is renewed (none: as
+                    `set_expert`; they differ only where tokens of one step share experts)
     schedule        gives the demand order; default: layerwise, by router weight
 
     Raises ValueError if the sets do not make whole steps, InputError for an unknown eviction kind.
@@ -128,7 +131,9 @@ def replay(
         lo, hi = bounds[row], bounds[row + 1]
         if lo < hi:
             weights = [0] * (hi - lo) if set_weight is None else set_weight[lo:hi].tolist()
-            hits[row] = run.look_up(step, layer, set_expert[lo:hi].tolist(), weights)
+            experts: list[int] = set_expert[lo:hi].tolist()
+            touched = experts if set_touch is None else set_touch[lo:hi].tolist()
+            hits[row] = run.look_up(step, layer, experts, touched, weights)
     misses = np.diff(set_ptr) - hits
     label = eviction if isinstance(eviction, str) else eviction.kind
     if label == Belady.kind:
@@ -190,7 +195,7 @@ class _Run:
             self.caches[-1].fill(self._initial[-1])
         self._cache_of = [self.caches[number] if number >= 0 else None for number in scope]
 
-    def look_up(self, step: int, layer: int, experts: list[int], weights: list[int]) -> int:
+    def look_up(self, step: int, layer: int, experts: list[int], touched: list[int], weights: list[int]) -> int:
         """One set: its hits. Loads what misses at once."""
         cache = self._cache_of[layer]
         if cache is None:
@@ -198,7 +203,9 @@ class _Run:
         self._clock.step, self._clock.layer = step, layer
         state, base = self._residency.state, layer * self._n
         keys = [base + e for e in experts]
-        lookup = cache.policy.lookup
+        for key in [base + e for e in touched]:
+            if state[key] != PLACED:
+                cache.policy.lookup(key)
         hits: list[int] = []
         missed: list[int] = []
         placed = 0
@@ -206,26 +213,26 @@ class _Run:
             there = state[key]
             if there == PLACED:
                 placed += 1
-                continue
-            lookup(key)
-            (hits if there == RESIDENT else missed).append(key)
-        # an expert that its cache never takes goes through a staging slot and leaves no trace here
-        if missed and cache.admits(layer):
-            if len(missed) > 1:
-                missed = self.schedule.demands(missed, dict(zip(keys, weights, strict=True)), {})
-            if self.after_layer:
-                self._load_over(cache, keys, missed)
             else:
-                self._load(cache, hits, missed)
+                (hits if there == RESIDENT else missed).append(key)
+        if not cache.admits(layer):
+            missed = []  # these go through staging slots and leave no trace here
+        elif len(missed) > 1:
+            missed = self.schedule.demands(missed, dict(zip(keys, weights, strict=True)), {})
+        if self.after_layer:
+            self._load_over(cache, missed)
+            # even a set of hits: the one before may have left an overshoot
+            self.evictions += len(cache.trim(keys))
+        elif missed:
+            self._load(cache, hits, missed)
         return placed + len(hits)
 
-    def _load_over(self, cache: ExpertCache, keys: list[int], missed: list[int]) -> None:
-        """after_layer: everything enters, then the cache is trimmed around the set."""
+    def _load_over(self, cache: ExpertCache, missed: list[int]) -> None:
+        """after_layer: everything enters."""
         for key in missed:
             cache.claim_over(key)
             cache.enter(key, True)
             cache.arrive(key)
-        self.evictions += len(cache.trim(keys))
 
     def _load(self, cache: ExpertCache, hits: list[int], missed: list[int]) -> None:
         """on_claim: the whole set is protected while it fits."""

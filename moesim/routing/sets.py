@@ -17,12 +17,14 @@ class DistinctSets:
 
     set_ptr     [m+1] int64; the set of step i is entries set_ptr[i] to set_ptr[i+1] - 1
     set_expert  [d] int32; ids in order of first appearance among the step's picks (token-major)
+    set_touch   [d] int32; the same sets in order of last appearance, in which a cache renews their recency
     set_pairs   [d] int32; how many (token, expert) pairs of the step chose this expert
     set_weight  [d] int64; the largest of those pairs' weights (0 throughout if there are none)
     """
 
     set_ptr: NDArray[np.int64]
     set_expert: NDArray[np.int32]
+    set_touch: NDArray[np.int32]
     set_pairs: NDArray[np.int32]
     set_weight: NDArray[np.int64]
 
@@ -66,9 +68,14 @@ def distinct_sets(
     runs = run_of[run_of >= 0]
     first_of_run = firsts[runs]
     counts = np.bincount(step[first_of_run], minlength=steps) if steps else np.zeros(0, dtype=np.int64)
+    # the same scatter by last picks; both orders keep the steps together
+    run_of[:] = -1
+    run_of[order[np.append(starts, len(key))[1:] - 1]] = np.arange(len(starts))
+    lasts = firsts[run_of[run_of >= 0]]
     return DistinctSets(
         set_ptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         set_expert=ids[first_of_run].astype(np.int32),
+        set_touch=ids[lasts].astype(np.int32),
         set_pairs=pairs[runs].astype(np.int32),
         set_weight=largest[runs],
     )

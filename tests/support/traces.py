@@ -19,6 +19,7 @@ class StepSets:
 
     set_ptr: NDArray[np.int64]
     set_expert: NDArray[np.int32]
+    set_touch: NDArray[np.int32]
     batch: list[int]
     """[S] the sequence of each step."""
     prefill: NDArray[np.bool_]
@@ -43,4 +44,4 @@ def step_sets(trace: RoutingTrace) -> StepSets:
     picks = trace.experts.reshape(-1, k)[order].ravel()
     ptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(batch) * layers))]) * k
     sets = distinct_sets(picks, None, ptr.astype(np.int64))
-    return StepSets(sets.set_ptr, sets.set_expert, batch, np.array(prefill))
+    return StepSets(sets.set_ptr, sets.set_expert, sets.set_touch, batch, np.array(prefill))

@@ -43,6 +43,9 @@ def test_equal_to_a_dictionary(steps):
         "int32",
         "int64",
     ]
+    assert got.set_touch.dtype == np.int32
+    last = [dict.fromkeys(reversed([p for p, _ in step if p >= 0])) for step in steps]
+    assert got.set_touch.tolist() == [p for order in last for p in reversed(order)]
 
 
 def test_without_weights_they_are_zero():
