@@ -241,7 +241,6 @@ class PreviousSection(Section):
         default=4, ge=1, le=4096, description="staging slots, with `into: staging` (4: Eliseev & Mazur 2023)"
     )
     t_pred: Time = Field(default=_ZERO, description="from the source point to the prediction's issue")
-    issue: Time = Field(default=_ZERO, description="stream time that each prefetch copy costs")
     source: Literal["lookup", "layer_start"] = Field(
         default="lookup", description="the point in the layer that predicts"
     )
@@ -276,7 +275,6 @@ class NextGateSection(Section):
         default=4, ge=1, le=4096, description="staging slots, with `into: staging` (4: Eliseev & Mazur 2023)"
     )
     t_pred: Time = Field(default=_ZERO, description="from the source point to the prediction's issue")
-    issue: Time = Field(default=_ZERO, description="stream time that each prefetch copy costs")
     source: Literal["lookup", "layer_start"] = Field(
         default="lookup", description="the point in the layer that predicts"
     )

@@ -29,8 +29,10 @@ __all__ = ["MemoryDivision", "divide"]
 class MemoryDivision:
     """Bytes of the accelerator's memory by use (and of the host's, where experts wait).
 
-    >>> d = MemoryDivision(capacity=100, reserve=10, resident=30, kv=20, pinned=0, cache=40, per_layer=(20, 20),
-    routed=80, ...                    host_capacity=1000, host_experts=80, dram_cache=0, unified=False)
+    >>> d = MemoryDivision(
+    ...     capacity=100, reserve=10, resident=30, kv=20, pinned=0, cache=40, per_layer=(20, 20), routed=80,
+    ...     host_capacity=1000, host_experts=80, dram_cache=0, unified=False,
+    ... )
     >>> d.left, d.ok, d.resident_share
     (0, True, Fraction(1, 2))
     """

@@ -63,7 +63,7 @@ RESERVE, CAPACITY = '  reserve: "1 GiB"', '  capacity: "10 GiB"'
         # unknown and duplicate keys, NaN
         ("  kv_tokens: 64", "  kv_tokens: 64\n  kv_token: 64", "s.yaml:18:3: memory.kv_token: unknown key, allowed dram_cache | kv_tokens | reserve, nearest kv_tokens"),
         ("  recall: [0.85]", "  recal: [0.85]\n  recall: [0.85]",
-         "s.yaml:26:3: prefetch.recal: unknown key, allowed experts | into | issue | kind | precision | recall | slots | source | t_pred | touch_on_predict, nearest recall"),
+         "s.yaml:26:3: prefetch.recal: unknown key, allowed experts | into | kind | precision | recall | slots | source | t_pred | touch_on_predict, nearest recall"),
         ("  kv_tokens: 64", "  kv_tokens: 64\n  kv_tokens: 65", "s.yaml:18:3: memory.kv_tokens: duplicate key, first on line 17"),
         ("seed: 3", "seed: .nan", 's.yaml:3:7: seed: not a finite number, got ".nan"'),
         ("  recall: [0.85]", "  recall: [.inf]", 's.yaml:26:12: prefetch.recall.0: not a finite number, got ".inf"'),
