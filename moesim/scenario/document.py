@@ -22,7 +22,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from moesim.errors import Fault, InputError
 
-__all__ = ["NOWHERE", "Place", "Tree", "dotted", "from_plain", "parse", "read"]
+__all__ = ["Place", "Tree", "dotted", "from_plain", "parse", "read"]
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
@@ -41,9 +41,6 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.col}" if self.line else self.file
-
-
-NOWHERE = Place("")
 
 
 @dataclass(frozen=True, slots=True)
