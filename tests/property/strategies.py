@@ -93,14 +93,16 @@ def _routing(rng: random.Random, tokens: list[int], moe: list[bool], experts: in
     return sets
 
 
-def _script(rng: random.Random, sets: Any, moe: list[bool], experts: int) -> dict[tuple[int, int], Any]:
+def _script(
+    rng: random.Random, sets: Any, moe: list[bool], experts: int, ahead: tuple[int, ...]
+) -> dict[tuple[int, int], Any]:
     """Half of the targets are true, some are wrong, some stale, some far ahead; experts may repeat."""
     order = [(s, n) for s in range(len(sets)) for n in range(len(moe)) if moe[n]]
     script: dict[tuple[int, int], Any] = {}
     for i, source in enumerate(order):
         out = []
         for _ in range(rng.choice((0, 1, 2, 3, 5))):
-            s, n = order[max(0, min(len(order) - 1, i + rng.choice((-1, 0, 0, 1, 1, 1, 2, len(moe)))))]
+            s, n = order[max(0, min(len(order) - 1, i + rng.choice(ahead)))]
             true = [e for token in sets[s][n] for e in token]
             e = rng.choice(true) if true and rng.random() < 0.6 else rng.randrange(experts)
             out.append((s, n, e))
@@ -196,13 +198,19 @@ def random_plan(seed: int, off: tuple[str, ...] = (), most_steps: int = 6) -> Pl
     base["initial"] = [i for i in rng.sample(ids, rng.randint(0, len(ids))) if i not in pinned]
     kind = rng.choice(("none", "previous", "next_gate", "script", "script", "script"))
     if kind == "script":
-        base["script"] = _script(rng, sets, moe, experts)
+        base["script"] = _script(rng, sets, moe, experts, (-1, 0, 0, 1, 1, 1, 2, layers))
     elif kind == "next_gate":
         recall = [Fraction(rng.randint(0, 10), 10) for _ in range(rng.randint(1, 2))]
         precision = [Fraction(rng.randint(1, 10), 10) for _ in recall]
         base["prefetch_params"] = {"recall": recall, "precision": precision, "experts": rng.randint(1, 4)}
     if kind != "script":
         base["prefetch"] = kind
+    if rng.random() < 0.35:  # crowd the two-level link: much is predicted, half of it wrong, and chunks are slow
+        base.update(
+            discipline="two_level", chunks=rng.randint(2, 5), D=rng.choice((30, 60, 200)), prefetch="none",
+            script=_script(rng, sets, moe, experts, (1, 1, 1, 2, 0, layers)), dram_capacity=max(sizes) * experts,
+        )  # fmt: skip
+        base["path"] = "link" if base["path"] == "storage" else base["path"]
     for name in off:
         base.update(_PLAIN[name])
     if base["path"] == "storage" and base["overhead_on"] == "link":
