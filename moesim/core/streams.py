@@ -8,14 +8,16 @@ pseudorandom number generators", OOPSLA 2014), applied once for each coordinate:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
+from itertools import count
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["draw", "draws", "stream_id", "threshold"]
+__all__ = ["attempts", "draw", "draws", "stream_id", "threshold"]
 
 _MASK = (1 << 64) - 1
 _GAMMA, _A, _B = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -40,6 +42,15 @@ def draw(seed: int, stream: int, step: int = 0, layer: int = 0, slot: int = 0, a
     for coordinate in (stream, step, layer, slot, attempt):
         h = _mix(h ^ coordinate)
     return h
+
+
+def attempts(seed: int, stream: int, step: int, layer: int, slot: int) -> Iterator[int]:
+    """`draw` with attempt = 0, 1, 2, ...: for draws that are repeated until one serves."""
+    h = _mix(seed & _MASK)
+    for coordinate in (stream, step, layer, slot):
+        h = _mix(h ^ coordinate)
+    for attempt in count():
+        yield _mix(h ^ attempt)
 
 
 def _mix_array(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""From a recorded trace to the sets that a run of it would look up: prefill as one batched pass, then token by token."""
+"""From a recorded trace to the sets that a run of it looks up: prefill as one batched pass, then token by token."""
 
 from __future__ import annotations
 

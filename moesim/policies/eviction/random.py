@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moesim.core.streams import draw, stream_id
+from moesim.core.streams import attempts, stream_id
 from moesim.policies.eviction.base import EVICTIONS, CacheFacts, Eviction
 
 __all__ = ["Random"]
@@ -26,18 +26,17 @@ class Random(Eviction):
             self._first, self._ids = 0, facts.n_layers * facts.n_experts
         else:
             self._first, self._ids = facts.layer * facts.n_experts, facts.n_experts
-        self._expert = self._attempt = 0
+        self.claim(0)
 
     def claim(self, expert: int) -> None:
-        self._expert, self._attempt = expert, 0
+        clock = self.facts.clock
+        self._draws = attempts(self.facts.seed, _STREAM, clock.step, clock.layer, expert)
 
     def victim(self, evictable: bytearray) -> int:
-        seed, clock = self.facts.seed, self.facts.clock
-        if evictable.find(1, self._first, self._first + self._ids) < 0:
+        first, ids = self._first, self._ids
+        if evictable.find(1, first, first + ids) < 0:
             raise LookupError("no evictable expert")
-        while True:
-            number = draw(seed, _STREAM, clock.step, clock.layer, self._expert, self._attempt)
-            self._attempt += 1
-            key = self._first + number % self._ids
-            if evictable[key]:
+        for number in self._draws:
+            if evictable[key := first + number % ids]:
                 return key
+        raise AssertionError("draws do not end")
