@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from moesim.engine.reference import simulate
 from moesim.report import write_report
 from moesim.results.folder import save
-from tests.support.toy import run_toy, toy_info, toy_plan
+from tests.support.toy import toy_info, toy_plan
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGS = [
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = toy_plan()
-    folder = save(run_toy(plan), plan, toy_info(), tmp_path_factory.mktemp("runs") / "toy")
+    folder = save(simulate(plan), plan, toy_info(), tmp_path_factory.mktemp("runs") / "toy")
     return write_report(folder)
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from moesim.engine.reference import simulate
 from moesim.results.folder import RunData, read, save
-from tests.support.toy import run_toy, toy_info, toy_plan
+from tests.support.toy import toy_info, toy_plan
 
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = toy_plan(layers=6, decode=10)
-    return save(run_toy(plan), plan, toy_info(), tmp_path_factory.mktemp("runs") / "toy")
+    return save(simulate(plan), plan, toy_info(), tmp_path_factory.mktemp("runs") / "toy")
 
 
 @pytest.fixture(scope="session")

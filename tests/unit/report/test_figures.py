@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from moesim.engine.reference import simulate
 from moesim.report.encode import to_json
 from moesim.report.figures import RUN_FIGURES, Figure
 from moesim.results.folder import RunData
 from moesim.results.metrics import summary
 from moesim.results.tokens import layer_columns, residency_columns, token_columns, wait_columns
-from tests.support.toy import run_toy, toy_plan
+from tests.support.toy import toy_plan
 
 Make = Callable[[RunData], Figure]
 
@@ -66,7 +67,7 @@ def of_plan(base: RunData, plan: Any, result: Any) -> RunData:
 
 def test_figures_of_a_run_without_decode_waits_or_timeline(run: RunData) -> None:
     plan = replace(toy_plan(layers=6, decode=0, slots=8), timeline_steps=None)
-    small = of_plan(run, plan, run_toy(plan))
+    small = of_plan(run, plan, simulate(plan))
     by_id = {figure.id: figure for figure in (make(small) for make in RUN_FIGURES)}
     for figure in by_id.values():
         assert figure.sentence.endswith(".")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from moesim.engine.reference import simulate
 from moesim.plan.plan import Plan
 from moesim.results.result import Result
-from tests.support.toy import run_toy, toy_plan
+from tests.support.toy import toy_plan
 
 
 @pytest.fixture(scope="session")
 def toy() -> tuple[Plan, Result]:
     plan = toy_plan(layers=6, decode=10)
-    return plan, run_toy(plan)
+    return plan, simulate(plan)

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moesim.engine.reference import simulate
 from moesim.errors import InputError
 from moesim.plan.plan import Plan
 from moesim.results.folder import FILES, FORMAT, read, save
 from moesim.results.manifest import base_names, environment
 from moesim.results.metrics import summary
 from moesim.results.result import BREAKDOWN, Result
-from tests.support.toy import run_toy, toy_info, toy_plan
+from tests.support.toy import toy_info, toy_plan
 
 Run = tuple[Plan, Result]
 
@@ -47,7 +48,7 @@ def test_a_folder_reads_back_as_it_was_written(toy: Run, folder: Path) -> None:
 
 def test_equal_runs_write_equal_bytes(folder: Path, tmp_path: Path) -> None:
     plan = toy_plan(layers=6, decode=10)
-    again = save(run_toy(plan), plan, toy_info(), tmp_path / "again", environment=environment(["moesim"], 1.5, "then"))
+    again = save(simulate(plan), plan, toy_info(), tmp_path / "again", environment=environment(["moesim"], 1.5, "then"))
     assert {p.name for p in again.iterdir()} == set(FILES)
     for name in FILES:
         if name != "manifest.json":
@@ -59,7 +60,7 @@ def test_equal_runs_write_equal_bytes(folder: Path, tmp_path: Path) -> None:
 
 def test_another_seed_writes_another_hash(folder: Path, tmp_path: Path) -> None:
     plan = toy_plan(layers=6, decode=10, seed=4)
-    other = save(run_toy(plan), plan, toy_info(), tmp_path / "other")
+    other = save(simulate(plan), plan, toy_info(), tmp_path / "other")
     assert read(other).manifest["sha256"] != read(folder).manifest["sha256"]
 
 
