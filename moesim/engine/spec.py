@@ -145,7 +145,9 @@ rule 5); one not yet in the link queue will join HIGH when its first chunk is in
 to it. Cancellation at the lookup of (s, l): a prefetch whose target is (s, l) and that was not selected: when queued
 (or not yet queued) it vanishes at once, its claim is released, its chunks are wasted; in service it ends the current
 chunk and vanishes then (at a tick at which a chunk of it ends, that chunk has ended and it vanishes at once); if that
-chunk was its last, or in its link overhead, it completes like any other.
+chunk was its last, or in its link overhead, it completes like any other. Until it vanishes it is in flight: looked up
+or predicted again before that (for a target to come) it goes on as if it had not been cancelled, as late or for the
+new target.
 Under `two_level` a prefetch claims when its first chunk enters service (at P); if it cannot, it is dropped and the
 link picks again at the same tick.
 
@@ -220,7 +222,7 @@ bytes_loaded = bytes of completed chunks (path storage: of whole experts at thei
 ended storage reads, padding included; loads = arrivals of demand or prefetch transfers; bytes_wasted = bytes of
 completed chunks of prefetches that were never used: cancelled, evicted, reset or freed unused, unused at T, or moved
 chunks of an unused one still in flight at T; prefetches = issued (fifo: after its claim; two_level: when queued);
-prefetch_used = of those, looked up at hit or late (once each); prefetch_dropped, prefetch_stale, prefetch_cancelled;
+prefetch_used = of those, looked up at hit or late (once each); prefetch_dropped, prefetch_stale, prefetch_cancelled = prefetches that vanished;
 waits_for_bytes = loads that had to wait for bytes of the cache or of DRAM (or both: counted once); overshoot_peak; stream_busy = all stream
 operations (attention, router, management on the stream, experts, shared, dense, head); link_busy = ticks the link was
 held; storage_busy = sum over lanes. Residency: experts resident in caches (pinned ones included) by layer, at the end
@@ -230,8 +232,8 @@ of each step.
 ---------
 `reset = sequence`: when the last step of a batch ends (phase 3), resident experts that are not loading leave (no
 eviction is counted; unused prefetches are wasted; staging slots with complete experts are freed), the policies forget
-everything, and the initial content enters again, in its order, each expert if it is absent and fits into the free
-bytes. Initial content: `initial` in order of insertion (least recent first), frequency 0.
+everything, and the initial content enters again, in its order, each expert if it is absent, not on its way, and fits
+into the free bytes. Initial content: `initial` in order of insertion (least recent first), frequency 0.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Rules 3, 4, 8 and 13 of `moesim.engine.spec`. Everything here is instantaneous; 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable, Container
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from moesim.policies.eviction import EVICTIONS, CacheFacts, Clock, Eviction
 __all__ = ["DeviceMemory", "next_use_table"]
 
 
-def next_use_table(plan: Plan):  # type: ignore[no-untyped-def]
+def next_use_table(plan: Plan) -> Callable[[int, int], int]:
     """(id, position) -> position of the next lookup of id after position; a number past all positions if none."""
     count = np.diff(plan.set_ptr)
     position = np.repeat(np.arange(len(count)), count)
@@ -215,12 +216,12 @@ class DeviceMemory:
         assert cache is not None
         return self._left(cache.trim(spare))
 
-    def reset(self) -> None:
-        """A new batch of sequences finds the initial content."""
+    def reset(self, coming: Container[int]) -> None:
+        """A new batch of sequences finds the initial content, as far as it is not on its way already (`coming`)."""
         n, layers = self.n, range(self.plan.n_layers)
         for cache, initial in zip(self.caches, self._initial, strict=True):
             members = [layer * n + e for layer in layers if self.cache_of[layer] is cache for e in range(n)]
-            for key in cache.reset(members, initial):
+            for key in cache.reset(members, [k for k in initial if k not in coming]):
                 self._forget(key)
         for key in list(self.staging):
             self.free_slot(key)

@@ -120,6 +120,7 @@ class Host:
     def _late(self, transfer: Transfer) -> None:
         if not transfer.used:
             transfer.used = True
+            transfer.cancelled = False
             self.record.prefetch_used += 1
         if transfer.claimed and not transfer.staged:
             self.memory.residency.pinned[transfer.key] = 1
@@ -130,8 +131,8 @@ class Host:
     def _cancel(self, target: int, current: LayerSet) -> None:
         """two_level: what was fetched for this very set and was not selected need not come any more."""
         for transfer in [t for t in self.inflight.values() if t.target == target and t.key not in current.pairs]:
-            if transfer.prefetch and not transfer.used and self.link.cancel(transfer):  # type: ignore[union-attr]
-                self.record.prefetch_cancelled += 1
+            if transfer.prefetch and not transfer.used:
+                self.link.cancel(transfer)  # type: ignore[union-attr]
 
     def vanish(self, transfer: Transfer) -> None:
         """A cancelled or dropped prefetch gives back its room; what it moved is wasted."""
@@ -357,8 +358,16 @@ class Host:
             elif memory.is_there(key):
                 if self.plan.touch_on_predict and memory.state[key] == RESIDENT:
                     memory.cache_of[layer].policy.touch(key)  # type: ignore[union-attr]
-            elif key not in self.inflight and not (self.current is not None and key in self.current.pending):
+            elif key in self.inflight:
+                self._again(self.inflight[key], target)
+            elif not (self.current is not None and key in self.current.pending):
                 self._prefetch_one(key, layer, expert, target, group, now)
+
+    def _again(self, transfer: Transfer, target: int) -> None:
+        """A transfer on its way was predicted again: if it was about to vanish, it goes on for the new target."""
+        if transfer.cancelled:
+            transfer.cancelled = False
+            transfer.target = target
 
     def _prefetch_one(self, key: int, layer: int, expert: int, target: int, group: IssueGroup, now: int) -> None:
         memory, record = self.memory, self.record
@@ -367,7 +376,7 @@ class Host:
         staged = self.plan.prefetch_into == "staging"
         transfer = Transfer(key, layer, expert, memory.sizes[layer], group, self.step)
         transfer.prefetch, transfer.target, transfer.used = True, target, False
-        transfer.staged, transfer.high, transfer.claimed, transfer.entered = staged, False, False, False
+        transfer.staged, transfer.high, transfer.claimed, transfer.entered = staged, not self.two_level, False, False
         possible = (staged or cache.admits(layer)) and (self.dram is None or self.dram.has_room(key))
         blocked = bool(self.waiting) and memory.cache_of[self.waiting[0][0] // self.n] is cache
         if not possible or (not self.two_level and (blocked or not self.claim_prefetch(transfer))):

@@ -43,41 +43,42 @@ class QueuedLink:
 
     def join(self, transfer: Transfer, _at: int) -> None:
         """A transfer whose first chunk is in DRAM joins; for one that has joined, a further chunk is there."""
+        if transfer.held:
+            return
         if not transfer.joined:
             transfer.joined = True
             self._to_tail(transfer)
         self._wake()
 
     def promote(self, transfer: Transfer, _at: int) -> None:
-        """A queued prefetch goes to the tail of HIGH; one that has not joined yet will join there."""
-        if transfer.joined:
-            if transfer.queued:
-                self._queue.remove(transfer)
+        """The walk has come to a late prefetch: it joins the tail of HIGH, now or when its first chunk is in DRAM."""
+        transfer.held = False
+        if transfer.ready:
+            transfer.joined = True
             self._to_tail(transfer)
-        self._wake()
+            self._wake()
 
     def withdraw(self, transfer: Transfer) -> None:
-        """A prefetch that was looked up leaves LOW; the walk lets it join HIGH."""
+        """A prefetch that was looked up leaves LOW and stays away until the walk lets it join HIGH."""
+        transfer.held = not transfer.in_service
         if transfer.queued:
             transfer.queued = False
             self._queue.remove(transfer)
 
-    def cancel(self, transfer: Transfer) -> bool:
-        """A prefetch that nobody needs any more. True if it vanishes, now or at the end of its chunk."""
-        if transfer.in_service:
-            if transfer.at_boundary:
-                self._host.vanish(transfer)
-                transfer.cancelled = True
-                return True
-            if transfer.moved >= self._plan.chunks - 1:
-                return False
-            transfer.cancelled = True
-            return True
+    def cancel(self, transfer: Transfer) -> None:
+        """A prefetch that nobody needs any more vanishes, now or at the end of its chunk; in its last chunk it ends."""
+        if transfer.in_service and not transfer.at_boundary:
+            transfer.cancelled = transfer.moved < self._plan.chunks - 1
+            return
         if transfer.queued:
             transfer.queued = False
             self._queue.remove(transfer)
+        transfer.cancelled = True
+        self._vanish(transfer)
+
+    def _vanish(self, transfer: Transfer) -> None:
+        self._record.prefetch_cancelled += 1
         self._host.vanish(transfer)
-        return True
 
     def backlog_ps(self, _now: int) -> int:
         """Ticks of work queued: durations of what is left to move, overheads aside."""
@@ -166,7 +167,7 @@ class QueuedLink:
             if i == n:
                 break
             if t.cancelled:
-                self._host.vanish(t)
+                self._vanish(t)
                 yield At(env, 0, Phase.LINK_PICK)
                 return
             t.at_boundary = True

@@ -111,10 +111,9 @@ class Storage:
             self._free.sort()
             reading.ended[offset] = True
             reading.unread -= 1
-            t = reading.transfer
             record.slice(
-                f"storage {lane}", "read", start, now, self._host.step, t.layer if t else -1,
-                experts=(t.expert,) if t else (), transfer=number, size=reading.sizes[offset],
+                f"storage {lane}", "read", start, now, self._host.step, reading.layer,
+                experts=(reading.key % self._host.n,), transfer=number, size=reading.sizes[offset],
             )  # fmt: skip
             self._host.read_ended(reading)
             self._kick()

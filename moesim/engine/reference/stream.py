@@ -137,7 +137,7 @@ class Stream:
         host.settle()
         record.end_step(env.now, host.memory.residency.by_layer)
         if last_of_batch and plan.reset == "sequence":
-            host.memory.reset()
+            host.memory.reset(host.inflight)
         if self._progress is not None:
             self._progress(step + 1)
 
@@ -204,6 +204,9 @@ class Stream:
                 continue
             first = False
             yield from self._compute(current, row, group, run_shared)
+            # the layer ends with its last group; before a further one is picked, others of this tick have their turn
+            if (shared or current.pending or current.ready) and env.peek() <= env.now:
+                yield At(env, 0, Phase.STREAM_PICK)
         end_cost = host.memory.trim(layer, current.keys) if self._after_layer else 0
         if end_cost:
             start = env.now
@@ -261,8 +264,6 @@ class Stream:
         host.memory.release(group, layer)
         if host.waiting:
             host.retry(env.now)
-        if env.peek() <= env.now:
-            yield At(env, 0, Phase.STREAM_PICK)
 
     # ---- waiting ---------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ class Transfer:
     """One expert on its way to the device."""
 
     __slots__ = (
-        "admitted", "at_boundary", "cancelled", "claimed", "end", "entered", "expert", "group", "high", "in_dram",
-        "in_service", "joined", "key", "layer", "moved", "number", "overhead", "place", "prefetch", "queued", "ready",
+        "admitted", "at_boundary", "cancelled", "claimed", "end", "entered", "expert", "group", "held", "high",
+        "in_dram", "in_service", "joined", "key", "layer", "moved", "number", "overhead", "place", "prefetch", "queued", "ready",
         "size", "staged", "start", "step", "target", "used", "waited",
     )  # fmt: skip
 
@@ -48,7 +48,7 @@ class Transfer:
         # the queued link's book-keeping
         self.high = True
         self.place = 0
-        self.queued = self.in_service = self.at_boundary = self.cancelled = self.joined = False
+        self.queued = self.in_service = self.at_boundary = self.cancelled = self.joined = self.held = False
         self.moved = 0
         self.ready = 0
         """Chunks that are in DRAM."""
