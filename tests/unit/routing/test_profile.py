@@ -132,11 +132,11 @@ def test_unknown_names():
 def test_a_fit_recovers_hit_rates_of_routing_it_did_not_make():
     """Sticky Zipf is another law than two memories; its LRU curve must still come out, on sequences left out."""
     params = {"exponent": 0.6, "repeat": 0.35}
-    trace = generate("sticky_zipf", n_layers=2, n_experts=16, top_k=2, tokens=[200] * 6, seed=1, params=params)
+    trace = generate("sticky_zipf", n_layers=2, n_experts=16, top_k=2, tokens=[300] * 6, seed=1, params=params)
     known, unknown = trace.select([0, 2, 4]), trace.select([1, 3, 5])
-    profile = fit(known, name="p", source="made", rounds=8, candidates=6)
-    table = hit_error(profile, unknown, [2, 3, 4, 6, 8, 12, 16], copies=3)
-    assert max(abs(e) for e in table["error"]) < 3
+    profile = fit(known, name="p", source="made", rounds=10, candidates=8)
+    table = hit_error(profile, unknown, [2, 3, 4, 6, 8, 12, 16], copies=4)
+    assert max(abs(e) for e in table["error"]) < 4
     untrained = replace(profile, memories=((Fraction(0), Fraction(1), Fraction(0), Fraction(1)),) * 2)
-    worse = hit_error(untrained, unknown, [2, 3, 4, 6, 8, 12, 16], copies=3)
+    worse = hit_error(untrained, unknown, [2, 3, 4, 6, 8, 12, 16], copies=4)
     assert max(abs(e) for e in worse["error"]) > 8, "the check must see a profile without memory fail"
