@@ -14,8 +14,8 @@ __all__ = ["Reasons"]
 class Reasons:
     """Explains the waits of a timeline window.
 
-    A wait [a, b) ended by transfer t is cut into: t on the link; t read from storage (and not on the link); the link
-    busy with others while t was neither; the rest (not issued yet, or waiting for room).
+    A wait [a, b) ended by transfer t is cut into: t on the link; t read from storage (and not on the link); before t's
+    first read, storage busy with others; the link busy with others; the rest (not issued yet, or waiting for room).
     """
 
     def __init__(self, slices: Iterable[Slice]) -> None:
@@ -29,23 +29,33 @@ class Reasons:
         """One clause, such as "1.30 ms behind 2 other copies, 3.51 ms on the link"."""
         own = _union((s.start, s.end) for s in self._link if s.transfer == wait.transfer)
         reads = _union((s.start, s.end) for s in self._storage if s.transfer == wait.transfer)
-        others = [s for s in self._link if s.transfer != wait.transfer and s.start < wait.end and s.end > wait.start]
+        others = _others(self._link, wait)
+        before = [s for s in _others(self._storage, wait) if reads and s.start < reads[0][0]]
         cut = [(wait.start, wait.end)]
         on_link = _length(_both(cut, own))
         cut = _less(cut, own)
         on_storage = _length(_both(cut, reads))
         cut = _less(cut, reads)
+        ahead = _both(_union((s.start, s.end) for s in before), [(wait.start, reads[0][0])] if reads else [])
+        storage_busy = _length(_both(cut, ahead))
+        cut = _less(cut, ahead)
         busy = _union((s.start, s.end) for s in others)
         behind = _length(_both(cut, busy))
         rest = _length(_less(cut, busy))
         copies = count(len({s.transfer for s in others}), "other copy", "other copies")
         parts = [
             (behind, f"while the link carried {copies}"),
+            (storage_busy, "while storage read other experts"),
             (on_storage, "being read from storage"),
             (on_link, "on the link itself"),
             (rest, "not yet under way"),
         ]
         return ", ".join(f"{duration(ticks / 1e9)} {words}" for ticks, words in parts if ticks > 0)
+
+
+def _others(lane: list[Slice], wait: Slice) -> list[Slice]:
+    """Slices of other transfers that overlap the wait."""
+    return [s for s in lane if s.transfer != wait.transfer and s.start < wait.end and s.end > wait.start]
 
 
 Spans = list[tuple[int, int]]

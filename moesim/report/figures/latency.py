@@ -21,17 +21,20 @@ def latency(run: RunData) -> Figure:
     if not len(decode) or tpot is None:
         sentence = "No token was generated after a first one, so there is no latency to plot."
         return Figure(id="latency", title=title, sentence=sentence)
-    shown = decode[extremes(ms[decode])]
+    kept = decode[extremes(ms[decode])]
+    prefill = np.flatnonzero(run.prefill)
+    # the line breaks at a prefill: what comes after it is another batch
+    shown = np.sort(np.concatenate([kept, prefill]))
+    line = np.where(run.prefill[shown], np.nan, ms[shown])
     batch = bool((run.tokens["generated"][decode] > 1).any())
     what = "decode step (one token of every sequence)" if batch else "token"
     traces = [
         {
-            "type": "scatter", "mode": "lines", "x": shown, "y": ms[shown], "line": {"color": LINE, "width": 1.3},
+            "type": "scatter", "mode": "lines", "x": shown, "y": line, "line": {"color": LINE, "width": 1.3},
             "hovertemplate": "step %{x}: %{y:.2f} ms<extra></extra>", "connectgaps": False,
         }
     ]  # fmt: skip
     legend = [Legend("decode step", LINE, (0,))]
-    prefill = np.flatnonzero(run.prefill)
     first = ""
     if len(prefill):
         traces.append(
@@ -53,11 +56,11 @@ def latency(run: RunData) -> Figure:
         )  # fmt: skip
         legend.append(Legend(f"{name} = {duration(tpot[name])}", "ink", (len(traces) - 1,), dashed=True))
     top = float(ms[decode].max())
-    note = f"{len(shown):,} of {len(decode):,} points drawn: lowest and highest of each stretch."
+    note = f"{len(kept):,} of {len(decode):,} points drawn: lowest and highest of each stretch."
     return Figure(
         id="latency",
         title=title,
-        sentence=f"Half of all {what}s take at most {duration(tpot['p50'])}, one in a hundred more than "
+        sentence=f"Half of all {what}s take at most {duration(tpot['p50'])}, 99 % at most "
         f"{duration(tpot['p99'])} ({count(len(decode), 'decode step')}).{first}",
         traces=traces,
         layout=layout(
@@ -66,6 +69,6 @@ def latency(run: RunData) -> Figure:
             axis("duration of the step (ms)", range=[0, top * 1.08]),
         ),
         legend=legend,
-        note=note if len(shown) < len(decode) else "",
+        note=note if len(kept) < len(decode) else "",
         table=[(f"{p} of later tokens", duration(tpot[p])) for p in ("mean", "p50", "p95", "p99")],
     )

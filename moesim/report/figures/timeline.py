@@ -56,9 +56,9 @@ def timeline(run: RunData) -> Figure:
     sentence = f"In {steps} ({duration(whole / 1e9)}) the stream waited {count(len(waits), 'time')}, {share}"
     if waits:
         longest = max(waits, key=lambda s: s.end - s.start)
-        sentence += f"; the longest wait, {duration((longest.end - longest.start) / 1e9)} in layer {longest.layer},"
+        sentence += f"; the longest, {duration((longest.end - longest.start) / 1e9)} in layer {longest.layer}"
         why = reasons.why(longest)
-        sentence = f"{sentence} was {why}" if why else sentence.rstrip(",")
+        sentence += f": {why}" if why else ""
     cut = f"The first {_MOST:,} of {len(every):,} operations are drawn. " if len(every) > _MOST else ""
     return Figure(
         id="timeline",
@@ -97,6 +97,7 @@ def _layers(slices: list[Slice], origin: int) -> dict[str, Any]:
         "base": np.array([(s[2] - origin) / 1e9 for s in spans]), "x": np.array([(s[3] - s[2]) / 1e9 for s in spans]),
         "marker": {"color": "rgba(130,140,152,0.16)", "line": {"width": 1, "color": "rgba(130,140,152,0.55)"}},
         "text": [str(s[1]) for s in spans], "textposition": "inside", "insidetextanchor": "middle", "textangle": 0,
+        "insidetextfont": {"color": "ink"},
         "customdata": [f"<b>layer {s[1]}</b> {duration((s[3] - s[2]) / 1e9)}<br>step {s[0]}" for s in spans],
         "hovertemplate": "%{customdata}<extra></extra>",
     }  # fmt: skip

@@ -27,6 +27,7 @@
   };
   const ink = (data) => data.map((trace) => {
     if (trace.line && trace.line.color === "ink") return { ...trace, line: { ...trace.line, color: css("--soft") } };
+    if (trace.insidetextfont && trace.insidetextfont.color === "ink") return { ...trace, insidetextfont: { color: css("--ink") } };
     if (trace.colorscale === "page") return { ...trace, colorscale: [[0, css("--low")], [0.5, css("--mid")], [1, css("--high")]] };
     return trace;
   });

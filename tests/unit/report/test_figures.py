@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from moesim.engine.reference import simulate
+from moesim.plan.plan import Plan
 from moesim.report.encode import to_json
 from moesim.report.figures import RUN_FIGURES, Figure
 from moesim.results.folder import RunData
+from moesim.results.invariants import check
 from moesim.results.metrics import summary
+from moesim.results.result import Result
 from moesim.results.tokens import layer_columns, residency_columns, token_columns, wait_columns
-from tests.support.toy import toy_plan
+from tests.support.toy import rich_plan, toy_plan
 
 Make = Callable[[RunData], Figure]
 
@@ -33,6 +36,8 @@ def valid(figure: Figure) -> None:
             trace["colorscale"] = "Viridis"
         if trace.get("line", {}).get("color") == "ink":
             trace["line"]["color"] = "black"
+        if trace.get("insidetextfont", {}).get("color") == "ink":
+            trace["insidetextfont"]["color"] = "black"
     go.Figure(data=traces, layout=figure.layout)
 
 
@@ -57,12 +62,19 @@ def test_ids_are_fixed_and_distinct(run: RunData) -> None:
     assert all(re.fullmatch(r"[a-z-]+", i) for i in ids)
 
 
-def of_plan(base: RunData, plan: Any, result: Any) -> RunData:
+def of_plan(base: RunData, plan: Plan, result: Result) -> RunData:
+    shape = {"n_layers": plan.n_layers, "timeline_steps": plan.timeline_steps, "path": plan.path}
+    shape["is_moe"] = plan.is_moe.tolist()
     return replace(
-        base, summary=summary(plan, result), tokens=token_columns(plan, result), layers=layer_columns(plan, result),
-        residency=residency_columns(plan, result), waits=wait_columns(result), timeline=result.timeline,
-        manifest=base.manifest | {"plan": base.manifest["plan"] | {"n_layers": plan.n_layers, "timeline_steps": None}},
-    )  # fmt: skip
+        base,
+        summary=summary(plan, result),
+        tokens=token_columns(plan, result),
+        layers=layer_columns(plan, result),
+        residency=residency_columns(plan, result),
+        waits=wait_columns(result),
+        timeline=result.timeline,
+        manifest=base.manifest | {"plan": base.manifest["plan"] | shape},
+    )
 
 
 def test_figures_of_a_run_without_decode_waits_or_timeline(run: RunData) -> None:
@@ -75,6 +87,26 @@ def test_figures_of_a_run_without_decode_waits_or_timeline(run: RunData) -> None
     assert not by_id["timeline"].traces and "record: {timeline" in by_id["timeline"].sentence
     assert not by_id["latency"].traces
     assert by_id["breakdown"].sentence.startswith("The prefill of the mean batch")
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"path": "storage", "discipline": "fifo"}, {"evict": "after_layer", "into": "cache"}], ids=str
+)
+def test_figures_of_a_run_with_storage_prefetch_and_dense_layers(run: RunData, more: dict[str, Any]) -> None:
+    plan = rich_plan(**more)
+    result = simulate(plan)
+    check(plan, result)
+    rich = of_plan(run, plan, result)
+    by_id = {figure.id: figure for figure in (make(rich) for make in RUN_FIGURES)}
+    for figure in by_id.values():
+        assert figure.traces and figure.sentence.endswith(".")
+        valid(figure)
+    assert {"storage 0", "storage 3", "stream"} <= {s.lane for s in result.timeline}
+    assert by_id["timeline"].layout["yaxis"]["categoryarray"][:2] == ["storage 3", "storage 2"]
+    assert "storage" in by_id["utilization"].sentence
+    assert any(entry.text == "late" for entry in by_id["hit-layers"].legend)
+    hover = [text for trace in by_id["timeline"].traces for text in trace["customdata"] if trace["name"] == "wait"]
+    assert hover and all("transfer" in text for text in hover)
 
 
 def test_a_run_folder_without_division_of_memory(run: RunData) -> None:
@@ -93,7 +125,7 @@ def test_latency_keeps_every_extreme_when_decimated(run: RunData) -> None:
     figure = RUN_FIGURES[0](replace(run, tokens=columns))
     x, y = figure.traces[0]["x"], figure.traces[0]["y"]
     assert len(x) <= 50_000 and (np.diff(x) > 0).all()
-    assert 77_777 in x and y.max() == 9.0
+    assert 77_777 in x and np.nanmax(y) == 9.0
     assert re.match(r"[\d,]+ of 120,000 points drawn", figure.note)
 
 
