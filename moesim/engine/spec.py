@@ -54,18 +54,17 @@ Then, under `two_level`, rule 7's cancellations. Then the demand walk (rule 5).
 --------------------
 Layer l uses cache `cache_of_layer[l]` with `cache_capacity[c]` bytes; experts pinned by placement lie outside.
 *Evictable* = resident, not pinned, not loading. A claim for b bytes is all or nothing: if free + evictable bytes < b
-nothing leaves and the claim fails; else victims leave in policy order until b bytes are free. Under
-`evict = after_layer` a demand claim takes no victim and always succeeds (the cache overshoots), while a prefetch claim
-works as above, with all members of the current set spared, pinned or not. The current set is that of the last lookup,
-until its layer ends.
-An expert that alone exceeds its cache, or that the eviction policy does not admit (static), is served through one of
-the cache's `staging_slots` (outside its bytes), from claim to the end of its compute, and never becomes resident; its
-claim fails when no slot is free; a prefetch of it into the cache is dropped (into prefetch staging it is not).
-Recency and frequency: a missed expert takes its place in the order at its lookup, though its claim comes later; a
+nothing leaves and the claim fails; else victims leave in policy order until b bytes are free. Under `evict =
+after_layer` a demand claim takes no victim and always succeeds (the cache overshoots), while a prefetch claim works as
+above, with all members of the current set spared, pinned or not. The current set is that of the last lookup, until its
+layer ends. An expert that alone exceeds its cache, or that the eviction policy does not admit (static), is served
+through one of the cache's `staging_slots` (outside its bytes), from claim to the end of its compute, and never becomes
+resident; its claim fails when no slot is free; a prefetch of it into the cache is dropped (into prefetch staging it is
+not). Recency and frequency: a missed expert takes its place in the order at its lookup, though its claim comes later; a
 prefetched one enters at its arrival (with frequency 0), unless it was looked up while loading; then its lookup counts.
-At the end of a MoE layer whose set is not empty, under `after_layer`, the cache of that layer is trimmed: victims in policy order, sparing
-loading and pinned experts and the set itself, until used <= capacity or nobody is left. `overshoot_peak` is the
-largest excess of used over capacity at any tick in any cache.
+At the end of a MoE layer whose set is not empty, under `after_layer`, the cache of that layer is trimmed: victims in
+policy order, sparing loading and pinned experts and the set itself, until used <= capacity or nobody is left.
+`overshoot_peak` is the largest excess of used over capacity at any tick in any cache.
 
 Eviction orders (first to leave first; id = layer * n_experts + expert):
 - `lru`: least recent lookup (or arrival, for a prefetched one) first. `fifo`: order of becoming resident or claimed
@@ -87,8 +86,8 @@ Order of the set's misses (and, under `two_level`, of its queued or not yet queu
 first, then as router_weight. The host walks this list with its own clock h, starting at R:
 - a miss claims at h; when the claim succeeds, h += `issue_ps[l]` (+ host overhead, rule 9) and the load is issued at
   h; when it fails, the load joins the cache's waiting list and h does not move;
-- a late one under `two_level` is promoted at h (rule 7) and h does not move. If it holds no claim yet it claims at h
-  and becomes a waiting load when that fails.
+- a late one under `two_level` is promoted at h (rule 7) and h does not move. If it holds no claim yet it claims at h;
+  when that fails it is no longer in flight (its DRAM pin ends) and the expert waits like a miss, though counted late.
 Once a load waits, every later one of the set that needs a claim waits behind it (strict FIFO).
 The stream is free at F = h after the walk; class control gets d2h_sync + lookup + issue * (loads issued in the walk),
 class management the host overheads. Predictions that fall due before F are issued at F.
@@ -153,20 +152,19 @@ link picks again at the same tick.
 
 8. Predictions
 --------------
-Source point (s, l), a MoE layer whose set is not empty: `layer_start` (the start of the layer's attention) or `lookup` (R). Issued at
-source + `t_pred_ps`, or at F of a walk during which that falls, in phase 5 (order: by source point). Predictions
-whose source step is past are dropped at the end of the run only. For each predicted (target step, target layer,
-expert) in the policy's order: if the target's lookup has happened or was passed over
-(it lies before the last lookup): stale, counted; if resident or complete in staging
-or pinned or in a slot: nothing (recency renewed under `touch_on_predict`, if resident in a cache); if in flight or
-waiting for bytes: nothing; else
-it is a prefetch. Under `fifo` it claims now: room in the cache (`into = cache`) or one of `prefetch_slots` staging
-slots (`into = staging`); when it cannot, or when the cache has waiting loads, it is dropped and counted. Then it is
-issued (no time on the host). With `into = staging` it occupies its slot until rule 3 moves or frees it; when it
-arrives as late it moves into the cache at arrival if a demand claim succeeds there (else it stays until its compute
-ends); when it arrives after its target's lookup unselected, its slot is freed at arrival. Under `two_level` the claim
-(cache or slot) comes at service; a promoted prefetch without a claim claims in the cache like a demand.
-With `into = cache` an arrival becomes resident and evictable (unless pinned), whether or not its target is past.
+Source point (s, l), a MoE layer whose set is not empty: `layer_start` (the start of the layer's attention) or `lookup`
+(R). Issued at source + `t_pred_ps`, or at F of a walk during which that falls, in phase 5 (order: by source point).
+Predictions whose source step is past are dropped at the end of the run only. For each predicted (target step, target
+layer, expert) in the policy's order: if the target's lookup has happened or was passed over (it lies before the last
+lookup): stale, counted; if resident or complete in staging or pinned or in a slot: nothing (recency renewed under
+`touch_on_predict`, if resident in a cache); if in flight or waiting for bytes: nothing; else it is a prefetch. Under
+`fifo` it claims now: room in the cache (`into = cache`) or one of `prefetch_slots` staging slots (`into = staging`);
+when it cannot, or when the cache has waiting loads, it is dropped and counted. Then it is issued (no time on the host).
+With `into = staging` it occupies its slot until rule 3 moves or frees it; when it arrives as late it moves into the
+cache at arrival if a demand claim succeeds there (else it stays until its compute ends); when it arrives after its
+target's lookup unselected, its slot is freed at arrival. Under `two_level` the claim (cache or slot) comes at service;
+a promoted prefetch without a claim claims in the cache like a demand. With `into = cache` an arrival becomes resident
+and evictable (unless pinned), whether or not its target is past.
 
 - `previous`, source lookup of (s, l): target = next MoE layer l' of step s, or, past the last, the first MoE layer of
   step s+1; only if the target step is a decode step of the same batch; it predicts the set that the step before the
@@ -217,16 +215,16 @@ until b); the rest: stall_link. Classes are exclusive and sum to the step.
 
 12. Counters
 ------------
-lookups, hits, late, misses (also for each step and layer); evictions (victims of claims and trims);
-bytes_loaded = bytes of completed chunks (path storage: of whole experts at their last read); bytes_read = bytes of
-ended storage reads, padding included; loads = arrivals of demand or prefetch transfers; bytes_wasted = bytes of
-completed chunks of prefetches that were never used: cancelled, evicted, reset or freed unused, unused at T, or moved
-chunks of an unused one still in flight at T; prefetches = issued (fifo: after its claim; two_level: when queued);
-prefetch_used = of those, looked up at hit or late (once each); prefetch_dropped, prefetch_stale, prefetch_cancelled = prefetches that vanished;
-waits_for_bytes = loads that had to wait for bytes of the cache or of DRAM (or both: counted once); overshoot_peak; stream_busy = all stream
-operations (attention, router, management on the stream, experts, shared, dense, head); link_busy = ticks the link was
-held; storage_busy = sum over lanes. Residency: experts resident in caches (pinned ones included) by layer, at the end
-of each step.
+lookups, hits, late, misses (also for each step and layer); evictions (victims of claims and trims); bytes_loaded =
+bytes of completed chunks (path storage: of whole experts at their last read); bytes_read = bytes of ended storage
+reads, padding included; loads = arrivals of demand or prefetch transfers; bytes_wasted = bytes of completed chunks of
+prefetches that were never used: cancelled, evicted, reset or freed unused, unused at T, or moved chunks of an unused
+one still in flight at T; prefetches = issued (fifo: after its claim; two_level: when queued); prefetch_used = of those,
+looked up at hit or late (once each); prefetch_dropped, prefetch_stale, prefetch_cancelled = prefetches that vanished;
+waits_for_bytes = loads that had to wait for bytes of the cache, a slot, or bytes of DRAM (counted once); overshoot_peak;
+stream_busy = all stream operations (attention, router, management on the stream, experts, shared, dense, head);
+link_busy = ticks the link was held; storage_busy = sum over lanes. Residency: experts resident in caches (pinned ones
+included) by layer, at the end of each step.
 
 13. Reset
 ---------

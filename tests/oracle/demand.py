@@ -75,16 +75,15 @@ class Demand(Path):
             if t.chunks + 1 == self.n:
                 return
             t.doomed = True
-            del self.flying[t.id]
-        else:
-            if serving:
-                self._leave_link()
-            self._release(t)
+            return
+        if serving:
+            self._leave_link()
+        self._release(t)
         self.c["prefetch_cancelled"] += 1
 
     def _promote(self, t: Transfer) -> None:
         """At R, before the walk: HIGH from now on; out of the queue until the walk comes to it."""
-        t.demanded = True
+        t.demanded, t.doomed = True, False
         if t in self.queue:
             self.queue.remove(t)
         if t.state in ("service", "tail"):
@@ -107,7 +106,8 @@ class Demand(Path):
                 if t.claim or (not self.waiting and self._claim_demand(t)):
                     self._join_if_there(t)
                 else:
-                    t.state = "waits"
+                    self._release(t)
+                    m.transfer = None
                     self._wait_for_bytes(m)
             else:
                 t = self._demand(m)
@@ -136,17 +136,13 @@ class Demand(Path):
 
     def _retry_waiting(self) -> bool:
         m = self.waiting[0]
-        t = m.transfer or self._demand(m)
+        t = self._demand(m)
         if not self._claim_demand(t):
             return False
         self.waiting.pop(0)
         m.transfer = self.flying[t.id] = t
         t.waited = True
-        if t.num < 0:
-            self._issue(t)
-        else:  # a promoted prefetch: it has its number and, in DRAM, its bytes
-            t.issued = self.now
-            self._join_if_there(t)
+        self._issue(t)
         return True
 
     def _present(self, i: int) -> bool:
@@ -175,6 +171,8 @@ class Demand(Path):
         elif self._present(i):
             if self.p.touch_on_predict and i in self.resident:
                 self.recent[i] = self._tick()
+        elif i in self.flying and self.flying[i].doomed:
+            self.flying[i].doomed, self.flying[i].target = False, (ts, tl)
         elif not self._coming(i):
             t = Transfer(tl, e, i, ("prediction", self.asked), target=(ts, tl))
             refused = (self.p.prefetch_into == "cache" and self._staged_only(tl)) or (

@@ -183,6 +183,7 @@ class Path(Caches):
             if t.doomed:
                 self._leave_link()
                 self._release(t)
+                self.c["prefetch_cancelled"] += 1
                 return True
             if t.chunks < self.n:
                 return True

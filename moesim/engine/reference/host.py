@@ -32,8 +32,8 @@ class Host:
         self.memory = DeviceMemory(plan, self.record)
         self.n = plan.n_experts
         self.inflight: dict[int, Transfer] = {}
-        self.waiting: deque[tuple[int, Transfer | None, IssueGroup]] = deque()
-        """Loads of the current set that wait for bytes of the cache: (id, its promoted prefetch if any, issue)."""
+        self.waiting: deque[tuple[int, IssueGroup]] = deque()
+        """Loads of the current set that wait for bytes of the cache: (id, issue)."""
         self.current: LayerSet | None = None
         self.step = 0
         self.stream_waits: Event | None = None
@@ -180,19 +180,18 @@ class Host:
             if promoted is not None:
                 if promoted.claimed:
                     self._promote(promoted, h)
-                elif self.waiting:
-                    self._wait(key, promoted, group)
-                else:
-                    self._claim_promoted(key, promoted, h, group)
+                elif self.waiting or not self._claim_promoted(key, promoted, h):
+                    self._give_up(promoted)
+                    self._wait(key, group)
                 continue
             if self.waiting:
-                self._wait(key, None, group)
+                self._wait(key, group)
                 continue
             if computed and h > env.now:
                 self.link.settle(h)  # type: ignore[union-attr]
             cost = memory.claim_demand(key, layer)
             if cost is None:
-                self._wait(key, None, group)
+                self._wait(key, group)
                 continue
             pause = issue
             if self._host_cost:
@@ -206,10 +205,17 @@ class Host:
             self._issue_demand(key, layer, cost, group, h)
         return h, host_cost
 
-    def _wait(self, key: int, promoted: Transfer | None, group: IssueGroup) -> None:
+    def _give_up(self, transfer: Transfer) -> None:
+        """A late prefetch without room must wait like a miss. It lets go of DRAM: else it could hold there what a load
+        needs that has the room it waits for."""
+        del self.inflight[transfer.key]
+        if self.dram is not None:
+            self.dram.release(transfer)
+
+    def _wait(self, key: int, group: IssueGroup) -> None:
         self.record.waits_for_bytes += 1
         self.current.waiting += 1  # type: ignore[union-attr]
-        self.waiting.append((key, promoted, group))
+        self.waiting.append((key, group))
 
     def _issue_demand(
         self, key: int, layer: int, overhead: int, group: IssueGroup, at: int, waited: bool = False
@@ -221,20 +227,18 @@ class Host:
     def _promote(self, transfer: Transfer, at: int) -> None:
         """two_level: a queued prefetch becomes a demand."""
         transfer.high = True
-        if self.dram is not None:
-            self.dram.demanded(transfer)
         self.link.promote(transfer, at)  # type: ignore[union-attr]
 
-    def _claim_promoted(self, key: int, transfer: Transfer, at: int, group: IssueGroup) -> None:
-        """A promoted prefetch that holds no room yet claims like a demand; else it waits."""
+    def _claim_promoted(self, key: int, transfer: Transfer, at: int) -> bool:
+        """A promoted prefetch that holds no room yet claims like a demand."""
         cost = self.memory.claim_demand(key, transfer.layer)
         if cost is None:
-            self._wait(key, transfer, group)
-            return
+            return False
         transfer.claimed = transfer.entered = True
         transfer.staged = False
         transfer.overhead = 0 if self._host_cost else cost
         self._promote(transfer, at)
+        return True
 
     def retry_soon(self) -> None:
         """Something may have made room: waiting loads try again in this tick's issue phase."""
@@ -251,22 +255,14 @@ class Host:
         if self.dram is not None and self.dram.waiting:
             self.dram.retry(now)
         while self.waiting:
-            key, promoted, group = self.waiting[0]
+            key, group = self.waiting[0]
             layer = key // self.n
             cost = self.memory.claim_demand(key, layer)
             if cost is None:
                 return
             self.waiting.popleft()
             self.current.waiting -= 1  # type: ignore[union-attr]
-            overhead = 0 if self._host_cost else cost
-            if promoted is None:
-                self._issue_demand(key, layer, overhead, group, now, waited=True)
-            else:
-                promoted.claimed = promoted.entered = True
-                promoted.staged = False
-                promoted.overhead = overhead
-                promoted.admitted = max(promoted.admitted, now)
-                self._promote(promoted, now)
+            self._issue_demand(key, layer, 0 if self._host_cost else cost, group, now, waited=True)
 
     # ---- the way of a transfer -------------------------------------------------------------------------------------
 
@@ -285,7 +281,7 @@ class Host:
             self.link.join(transfer, at)
         else:
             assert self.storage is not None
-            self._readings[transfer.key] = self.storage.submit(transfer, low=False)
+            self._readings[transfer.key] = self.storage.submit(transfer)
 
     def join_link(self, transfer: Transfer, at: int) -> None:
         """(More of) an expert is in DRAM."""

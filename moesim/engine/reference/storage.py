@@ -40,6 +40,11 @@ class Reading:
         self.ready = 0
         """Chunks that are in DRAM."""
 
+    @property
+    def demanded(self) -> bool:
+        """Whether a transfer that was looked up waits for it."""
+        return self.transfer is not None and self.transfer.used
+
     def chunks_ready(self, chunks: int, size: int) -> int:
         """How many leading chunks lie wholly within reads that have ended."""
         covered = 0
@@ -61,37 +66,39 @@ class Storage:
         self._plan = plan
         self._host = host
         self._record = host.record
-        self._queue: list[tuple[int, int, int, Reading]] = []
+        self._queue: list[tuple[int, int, Reading]] = []
         self._free = list(range(plan.lanes))
         self._picking = False
         self._running: dict[int, tuple[int, Transfer | None]] = {}
-        self._number = 0
 
-    def submit(self, transfer: Transfer, low: bool) -> Reading:
-        """Queue all reads of an expert; `low` reads give way to others."""
+    def submit(self, transfer: Transfer) -> Reading:
+        """Queue all reads of an expert."""
         layer = transfer.layer
         reading = Reading(transfer, self._plan.read_sizes[layer], self._plan.read_ends[layer])
         for offset in range(len(reading.sizes)):
-            heappush(self._queue, (int(low), transfer.number, offset, reading))
+            heappush(self._queue, (transfer.number, offset, reading))
         self._kick()
         return reading
-
-    def raise_class(self, reading: Reading) -> None:
-        """A prefetch was demanded: its reads no longer give way."""
-        # a sorted list is a heap
-        self._queue = sorted((0, *entry[1:]) if entry[3] is reading else entry for entry in self._queue)
 
     def _kick(self) -> None:
         if self._queue and self._free and not self._picking:
             self._picking = True
             call_at(self._env, 0, Phase.STORAGE_PICK, self._pick)
 
+    def _next(self) -> tuple[int, int, Reading]:
+        """Take the next read out of the queue: by number; under two_level those that a demand waits for come first."""
+        if not self._host.two_level:
+            return heappop(self._queue)
+        best = min(self._queue, key=lambda entry: (not entry[2].demanded, entry[0], entry[1]))
+        self._queue.remove(best)
+        return best
+
     def _pick(self, _: object) -> None:
         self._picking = False
         now = self._env.now
         started = []
         while self._queue and self._free:
-            _, number, offset, reading = heappop(self._queue)
+            number, offset, reading = self._next()
             started.append((number, offset, reading, self._free.pop(0)))
         busy = self._plan.lanes - len(self._free)
         for number, offset, reading, lane in started:
@@ -136,7 +143,6 @@ class DramTier:
     def __init__(self, plan: Plan, host: Host, storage: Storage) -> None:
         self._host = host
         self._storage = storage
-        self._two_level = plan.link is not None and plan.link.discipline == "two_level"
         self._chunks = plan.link.chunks if plan.link else 1
         self._sizes: list[int] = plan.expert_bytes.tolist()
         self._residency = Residency(plan.n_layers, plan.n_experts)
@@ -177,8 +183,6 @@ class DramTier:
             reading = self._readings[key]
             reading.transfer = transfer
             transfer.ready = reading.ready
-            if transfer.used and self._two_level:
-                self._storage.raise_class(reading)
             if reading.ready:
                 self._host.join_link(transfer, now)
         return True
@@ -189,20 +193,13 @@ class DramTier:
             return False
         self._cache.policy.lookup(key)
         self._cache.pin(key)
-        low = self._two_level and not transfer.used
-        self._readings[key] = self._storage.submit(transfer, low)
+        self._readings[key] = self._storage.submit(transfer)
         return True
 
     def retry(self, now: int) -> None:
         """Loads that wait for DRAM bytes try again, in order."""
         while self.waiting and self._residency.state[self.waiting[0].key] == ABSENT and self._claim(self.waiting[0]):
             self.waiting.popleft().admitted = now
-
-    def demanded(self, transfer: Transfer) -> None:
-        """A prefetch on its way was promoted."""
-        reading = self._readings.get(transfer.key)
-        if reading is not None and self._two_level:
-            self._storage.raise_class(reading)
 
     def read_ended(self, reading: Reading, now: int) -> None:
         """One more read of an expert has ended."""

@@ -19,8 +19,8 @@ class Transfer:
 
     __slots__ = (
         "admitted", "at_boundary", "cancelled", "claimed", "end", "entered", "expert", "group", "held", "high",
-        "in_dram", "in_service", "joined", "key", "layer", "moved", "number", "overhead", "place", "prefetch", "queued", "ready",
-        "size", "staged", "start", "step", "target", "used", "waited",
+        "in_dram", "in_service", "joined", "key", "layer", "moved", "number", "overhead", "place", "prefetch",
+        "queued", "ready", "size", "staged", "start", "step", "target", "used", "waited",
     )  # fmt: skip
 
     def __init__(self, key: int, layer: int, expert: int, size: int, group: IssueGroup, step: int) -> None:
