@@ -221,7 +221,8 @@ reads, padding included; loads = arrivals of demand or prefetch transfers; bytes
 prefetches that were never used: cancelled, evicted, reset or freed unused, unused at T, or moved chunks of an unused
 one still in flight at T; prefetches = issued (fifo: after its claim; two_level: when queued); prefetch_used = of those,
 looked up at hit or late (once each); prefetch_dropped, prefetch_stale, prefetch_cancelled = prefetches that vanished;
-waits_for_bytes = loads that had to wait for bytes of the cache, a slot, or bytes of DRAM (counted once); overshoot_peak;
+waits_for_bytes = loads that had to wait for bytes of the cache, a slot, or bytes of DRAM (counted once);
+overshoot_peak;
 stream_busy = all stream operations (attention, router, management on the stream, experts, shared, dense, head);
 link_busy = ticks the link was held; storage_busy = sum over lanes. Residency: experts resident in caches (pinned ones
 included) by layer, at the end of each step.

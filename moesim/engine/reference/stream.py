@@ -210,7 +210,6 @@ class Stream:
         end_cost = host.memory.trim(layer, current.keys) if self._after_layer else 0
         if end_cost:
             start = env.now
-            host.current = None
             yield At(env, end_cost, Phase.STREAM_END)
             row[_MANAGEMENT] += end_cost
             record.stream_busy += end_cost
