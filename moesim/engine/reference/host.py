@@ -211,6 +211,7 @@ class Host:
         del self.inflight[transfer.key]
         if self.dram is not None:
             self.dram.release(transfer)
+            self.retry_soon()
 
     def _wait(self, key: int, group: IssueGroup) -> None:
         self.record.waits_for_bytes += 1
