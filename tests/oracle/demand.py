@@ -213,7 +213,7 @@ class Demand(Path):
         for d, (recall, share, t) in enumerate(zip(params["recall"], params["precision"], later, strict=False), 1):
             precision = Fraction(share)
             truth = [m.expert for m in sorted(self.sets[s * self.L + t], key=lambda m: (-m.weight, m.order))]
-            known = {e for e in range(self.N) if self._present(t * self.N + e) or self._coming(t * self.N + e)}
+            known = {e for e in range(self.N) if self._present(t * self.N + e) or t * self.N + e in self.flying}
             odds = threshold(Fraction(recall))
             right = [e for r, e in enumerate(truth) if draw(seed, stream_id("prefetch"), s, t, r, d) < odds][:most]
             x = sum(e not in known for e in right) * (1 - precision) / precision

@@ -28,7 +28,7 @@ class Transfer:
     used: bool = False  # looked up
     num: int = -1
     state: str = "new"  # dram: waits for DRAM bytes; coming: first chunk not there; queued; service; tail: in its
-    # link overhead; held: promoted, until the walk comes to it; waits: promoted, for cache bytes; arrived; gone
+    # link overhead; held: promoted, until the walk comes to it; arrived; gone
     claim: str = ""  # cache, slot (staging_slots), prefetch (prefetch_slots)
     demand_claim: bool = False
     overhead: int = 0  # load and evictions

@@ -84,7 +84,7 @@ class Stream(Demand):
         else:
             ids = {m.id for m in rest if not m.ready}
             bytes_wanted = self.waiting or any(t.id in ids for t in self.dram_waiting)
-            flying = any(i in self.flying and self.flying[i].state != "waits" for i in ids)
+            flying = any(i in self.flying for i in ids)
             chosen = ready if not ids or (bytes_wanted and not flying) else []
         if not chosen and not (shared and first and how != "after_all"):
             return False
