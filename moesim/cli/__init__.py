@@ -134,6 +134,8 @@ def _next(error: MoesimError, args: list[str]) -> str:
         return f"{_called(args)} --help"
     if any(fault.field in ("scenario", "name") and not fault.line for fault in error.faults):
         return "moesim scenario list"
+    if args[0] == "report":
+        return "moesim run quickstart"
     if args[0] == "scenario":
         return "moesim scenario schema   (every field and what it allows)"
     return f"moesim scenario check {next((word for word in args[1:] if not word.startswith('-')), '')}".rstrip()

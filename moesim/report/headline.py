@@ -14,7 +14,7 @@ __all__ = ["KeyFigure", "cause", "headline", "key_figures"]
 
 _PHRASES: Final = {
     "link": "waits for the {link}",
-    "storage": "waits for the storage",
+    "storage": "waits for storage",
     "cache": "waits for room in the expert cache",
     "cpu": "waits for the CPU",
     "experts": "goes into computing experts and other feed-forward layers",
@@ -46,10 +46,20 @@ def cause(breakdown: dict[str, float]) -> tuple[str, float]:
     return group, sums[group] / total if total else 0.0
 
 
+def link_name(title: str) -> str:
+    """What a sentence calls the link.
+
+    >>> link_name("PCIe 4.0 x16, pinned host memory to GPU"), link_name("host-to-device link")
+    ('PCIe 4.0 x16 link', 'host-to-device link')
+    """
+    short = title.partition(",")[0].strip() or "host-to-device"
+    return short if "link" in short.lower() else f"{short} link"
+
+
 def headline(run: RunData) -> str:
     """Speed, the largest cause of time, and the hit rate, as one sentence."""
     s = run.summary
-    link = run.manifest["link"]
+    link = link_name(run.manifest["link"])
     hits = f"{percent(s['hit_rate'])} of expert lookups hit the cache" if s["hit_rate"] is not None else ""
     if s["tokens_per_s"] and s["breakdown_ms"]:
         group, share = cause(s["breakdown_ms"])

@@ -28,6 +28,8 @@ def residency(run: RunData) -> Figure:
     low, high = int(last.min()), int(last.max())
     end = f"every layer holds {low}" if low == high else f"layers hold {low} to {high}"
     share = run.summary["resident_share"]
+    # a table without variation needs no room
+    height = 180 if table.min() == table.max() else max(260, min(520, 120 + 7 * len(layers)))
     thin = f"One column per {count(ends[0], 'step')}: the state at its last step." if ends[0] > 1 else ""
     return Figure(
         id="residency",
@@ -42,6 +44,6 @@ def residency(run: RunData) -> Figure:
                 "hovertemplate": "step %{x}, layer %{y}: %{z} experts resident<extra></extra>",
             }
         ],
-        layout=layout(max(260, min(520, 120 + 7 * len(layers))), axis("step"), axis("layer", autorange="reversed")),
+        layout=layout(height, axis("step"), axis("layer", autorange="reversed")),
         note=thin,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from moesim.results.result import Slice
 
 __all__ = ["timeline"]
 
-_MOST = 5000
+_MOST = 3500
 """Bars on the page; a longer window is cut there, and `trace.json.gz` has it all."""
 _LAYERS_AT_FIRST = 5
 
@@ -85,7 +85,7 @@ def _layers(slices: list[Slice], origin: int) -> dict[str, Any]:
     """A lane on top that says which layer the stream is in: the spans of its operations there."""
     spans: list[list[int]] = []
     for item in slices:
-        if item.lane != "stream":
+        if item.lane != "stream" or item.name in ("head", "host_gap"):
             continue
         if spans and spans[-1][:2] == [item.step, item.layer]:
             spans[-1][3] = item.end

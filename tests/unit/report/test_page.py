@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from moesim.errors import InputError
@@ -14,7 +15,7 @@ from moesim.report.headline import cause, headline, key_figures
 from moesim.report.provenance import rows
 from moesim.report.run import page
 from moesim.results.folder import RunData
-from moesim.results.result import BREAKDOWN
+from moesim.results.result import BREAKDOWN, Slice
 
 
 def without_plotly(html: str) -> str:
@@ -33,6 +34,29 @@ def test_the_page_is_one_file_of_fixed_bytes(run_folder: Path, tmp_path: Path) -
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//(?!www\.nvidia\.com/ada\.pdf)""", own)
     assert "default-src 'none'" in own and "<noscript>" in own
     assert str(tmp_path) not in own and "/home/somebody" not in own
+
+
+def test_the_largest_page_stays_below_six_megabytes(run: RunData) -> None:
+    steps, slices = 50_000, 10_000
+    rng = np.random.default_rng(0)
+    columns = {name: rng.integers(10**6, 10**9, steps) for name in run.tokens}
+    columns |= {"prefill": np.zeros(steps, dtype=bool), "generated": np.ones(steps, dtype=np.int64)}
+    columns["end_ps"] = np.cumsum(rng.integers(10**9, 10**10, steps))
+    columns["start_ps"] = np.concatenate([[0], columns["end_ps"][:-1]])
+    step, layer = np.divmod(np.arange(steps * run.n_layers), run.n_layers)
+    tables = {
+        names: {"step": step, "layer": layer}
+        | {n: rng.integers(0, 9, len(step)) for n in source if n not in ("step", "layer")}
+        for names, source in (("layers", run.layers), ("residency", run.residency))
+    }
+    reads = [
+        Slice(f"storage {i % 16}", "read", i * 10**7, (i + 15) * 10**7, 31_234, 47, (1_023,), 10**6 + i, 2**21)
+        for i in range(slices)
+    ]
+    large = replace(run, tokens=columns, timeline=reads, layers=tables["layers"], residency=tables["residency"])
+    html = page(large)
+    assert len(html.encode()) < 6_000_000
+    assert "The first 3,500 of 10,000 operations are drawn." in html
 
 
 def test_text_of_the_user_is_escaped(run: RunData) -> None:
@@ -66,7 +90,7 @@ def test_the_headline_names_the_largest_cause(run: RunData) -> None:
     assert "52 % of a token's time goes into attention" in told(
         run, **same, breakdown_ms=breakdown(attention=30, head=22, experts=48)
     )
-    assert "60 % of a token's time waits for the storage" in told(
+    assert "60 % of a token's time waits for storage" in told(
         run, **same, breakdown_ms=breakdown(stall_storage=60, experts=40)
     )
     assert "goes into control" in told(
