@@ -18,6 +18,7 @@ from moesim.engine.reference.transfer import IssueGroup, LayerSet, Transfer
 from moesim.engine.spec import Phase
 from moesim.plan.plan import Plan
 from moesim.policies.cache import PLACED, RESIDENT
+from moesim.policies.schedule.layerwise import Layerwise
 
 __all__ = ["Host"]
 
@@ -30,6 +31,7 @@ class Host:
         self.plan = plan
         self.record = Recorder(plan)
         self.memory = DeviceMemory(plan, self.record)
+        self.schedule = Layerwise(demand_order=plan.demand_order, grouping=plan.grouping)
         self.n = plan.n_experts
         self.inflight: dict[int, Transfer] = {}
         self.waiting: deque[tuple[int, IssueGroup]] = deque()
@@ -152,15 +154,8 @@ class Host:
     def _in_demand_order(self, walk: list[int], keys: list[int], weights: list[int]) -> list[int]:
         if len(walk) < 2:
             return walk
-        order = self.plan.demand_order
-        if order == "expert_id":
-            return sorted(walk)
-        weight = dict(zip(keys, weights, strict=True))
-        by_weight = sorted(walk, key=lambda k: -weight[k])
-        if order == "ready_first":
-            inflight = self.inflight
-            by_weight.sort(key=lambda k: -inflight[k].moved if k in inflight else 0)
-        return by_weight
+        moved = {k: self.inflight[k].moved for k in walk if k in self.inflight}
+        return self.schedule.demands(walk, dict(zip(keys, weights, strict=True)), moved)
 
     def walk(self, order: list[int], layer: int) -> Generator[Event, Any, tuple[int, int]]:
         """The demand walk from now on: (tick at which the stream is free, host overhead).

@@ -56,7 +56,9 @@ class Stream:
         self._group_class: list[int] = plan.group_class.tolist()
         self._after_layer = plan.evict == "after_layer"
         self._one_by_one = plan.grouping == "each"
-        self._patient = {"after_all": 2, "hits_then_rest": 1}.get(plan.grouping, 0)
+        self._wait_for_last = plan.grouping in ("after_all", "hits_then_rest")
+        self._shared_wait = plan.grouping == "after_all"
+        self._schedule = host.schedule
 
     # ---- steps and layers ------------------------------------------------------------------------------------------
 
@@ -196,13 +198,12 @@ class Stream:
                 host.retry(env.now)
             group = [] if self._one_by_one and shared else self._choose(current, first)
             run_shared = 0
-            # `after_all` lets shared experts wait for the first group
-            if shared and (group or self._patient < 2):
+            first = False
+            if shared and (group or not self._shared_wait):
                 run_shared, shared = shared, 0
             elif not group:
                 stalled += yield from self._wait(current, row)
                 continue
-            first = False
             yield from self._compute(current, row, group, run_shared)
             # the layer ends with its last group; before a further one is picked, others of this tick have their turn
             if (shared or current.pending or current.ready) and env.peek() <= env.now:
@@ -220,22 +221,16 @@ class Stream:
 
     def _choose(self, current: LayerSet, first: bool) -> list[int]:
         """Take the next group out of what is ready (rule 10); empty if the stream must wait."""
-        ready = current.ready
-        if not ready:
-            return []
-        if self._one_by_one:
-            if current.n_ready_hits:
-                current.n_ready_hits -= 1
-                key = min(ready[: current.n_ready_hits + 1])
-                ready.remove(key)
-                return [key]
-            return [ready.pop(0)]
-        patient = self._patient == 2 or (self._patient == 1 and not first)
-        # in flight are those pending that do not wait for bytes
-        if patient and current.pending and not (current.waiting and len(current.pending) == current.waiting):
-            return []
-        current.ready = []
-        return ready
+        ready, hits = current.ready, current.n_ready_hits
+        waiting = current.waiting
+        group = self._schedule.group(ready, hits, len(current.pending) - waiting, waiting, first) if ready else []
+        if len(group) == len(ready):
+            current.ready, current.n_ready_hits = [], 0
+        elif group:
+            chosen = set(group)
+            current.n_ready_hits = hits - sum(key in chosen for key in ready[:hits])
+            current.ready = [key for key in ready if key not in chosen]
+        return group
 
     def _compute(self, current: LayerSet, row: list[int], group: list[int], shared: int) -> Generator[Event, Any, None]:
         """One group on the stream: its management, the shared part, the experts."""
@@ -288,15 +283,13 @@ class Stream:
 
     def _next_tick(self, current: LayerSet) -> int | None:
         link = self._host.link
-        tick = link.next_end(current.pending, self._patient > 0) if current.pending else None  # type: ignore[union-attr]
+        tick = link.next_end(current.pending, self._wait_for_last) if current.pending else None  # type: ignore[union-attr]
         return tick if tick is not None else link.next_any()  # type: ignore[union-attr]
 
     def _startable(self, current: LayerSet) -> bool:
-        if not current.ready:
-            return False
-        if not self._patient or not current.pending:
-            return True
-        return bool(current.waiting) and len(current.pending) == current.waiting
+        ready, waiting = current.ready, current.waiting
+        in_flight = len(current.pending) - waiting
+        return bool(ready and self._schedule.group(ready, current.n_ready_hits, in_flight, waiting, False))
 
     def _book_wait(self, current: LayerSet, row: list[int], start: int) -> int:
         """Cut [start, now) at the ticks where the transfer that ended it changed server (rule 11)."""
