@@ -47,7 +47,8 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
 def rows(scenario: Mapping[str, Any], sources: Mapping[str, Mapping[str, str]]) -> list[Row]:
     """Every leaf in the scenario's own order; a source on a map holds for all leaves below it.
 
-    Keys of sources and the tables they point into are left out: the sources themselves stand beside the values. Links that are not http(s) are dropped: a page must not carry a script in a link.
+    Keys of sources and the tables they point into are left out: the sources themselves stand beside the values. Links
+    that are not http(s) are dropped: a page must not carry a script in a link.
     """
     made = []
     for field, value in _leaves(scenario, ""):

@@ -45,9 +45,9 @@ class Wait:
 class Slice:
     """One bar of the timeline: a server's lane was taken from `start` to `end`.
 
-    The link has one bar per service, from the pick to the tick at which it is let go (wakeup and link overhead included);
-    a group's compute is one bar `experts`, its shared part and its management are bars of their own. `layer` is the layer
-    of `experts`, which are numbered within it. No bar reaches beyond the end of the run.
+    The link has one bar per service, from the pick to the tick at which it is let go (wakeup and link overhead
+    included); a group's compute is one bar `experts`, its shared part and its management are bars of their own. `layer`
+    is the layer of `experts`, which are numbered within it. No bar reaches beyond the end of the run.
     """
 
     lane: str
