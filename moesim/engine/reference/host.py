@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 from simpy import Event
 
 from moesim.engine.reference.caches import DeviceMemory
+from moesim.engine.reference.dram import DramTier
 from moesim.engine.reference.events import At, Ticks, call_at, wake
 from moesim.engine.reference.link import ComputedLink
 from moesim.engine.reference.queued_link import QueuedLink
 from moesim.engine.reference.record import Recorder
-from moesim.engine.reference.storage import DramTier, Reading, Storage
+from moesim.engine.reference.storage import Reading, Storage
 from moesim.engine.reference.transfer import IssueGroup, LayerSet, Transfer
 from moesim.engine.spec import Phase
 from moesim.plan.plan import Plan
@@ -218,7 +219,7 @@ class Host:
     ) -> None:
         transfer = Transfer(key, layer, key - layer * self.n, self.memory.sizes[layer], group, self.step)
         transfer.overhead, transfer.waited = overhead, waited
-        self._send(transfer, at)
+        self.send(transfer, at)
 
     def _promote(self, transfer: Transfer, at: int) -> None:
         """two_level: a queued prefetch becomes a demand."""
@@ -262,7 +263,7 @@ class Host:
 
     # ---- the way of a transfer -------------------------------------------------------------------------------------
 
-    def _send(self, transfer: Transfer, at: int) -> None:
+    def send(self, transfer: Transfer, at: int) -> None:
         """Issue a transfer: number it and hand it to the first server of its path."""
         transfer.number = self._numbers
         self._numbers += 1
@@ -336,46 +337,6 @@ class Host:
                 wake(self.stream_waits, Phase.STREAM_PICK)
         if not self.computed:
             self.retry_soon()
-
-    # ---- prefetch --------------------------------------------------------------------------------------------------
-
-    def prefetch(self, predicted: Sequence[tuple[int, int, int]], now: int) -> None:
-        """Issue one prediction, in its order (phase 5)."""
-        memory, record, layers = self.memory, self.record, self.plan.n_layers
-        group = IssueGroup()
-        for step, layer, expert in predicted:
-            target, key = step * layers + layer, layer * self.n + expert
-            if target <= self.position:
-                record.prefetch_stale += 1
-            elif memory.is_there(key):
-                if self.plan.touch_on_predict and memory.state[key] == RESIDENT:
-                    memory.cache_of[layer].policy.touch(key)  # type: ignore[union-attr]
-            elif key in self.inflight:
-                self._again(self.inflight[key], target)
-            elif not (self.current is not None and key in self.current.pending):
-                self._prefetch_one(key, layer, expert, target, group, now)
-
-    def _again(self, transfer: Transfer, target: int) -> None:
-        """A transfer on its way was predicted again: if it was about to vanish, it goes on for the new target."""
-        if transfer.cancelled:
-            transfer.cancelled = False
-            transfer.target = target
-
-    def _prefetch_one(self, key: int, layer: int, expert: int, target: int, group: IssueGroup, now: int) -> None:
-        memory, record = self.memory, self.record
-        cache = memory.cache_of[layer]
-        assert cache is not None
-        staged = self.plan.prefetch_into == "staging"
-        transfer = Transfer(key, layer, expert, memory.sizes[layer], group, self.step)
-        transfer.prefetch, transfer.target, transfer.used = True, target, False
-        transfer.staged, transfer.high, transfer.claimed, transfer.entered = staged, not self.two_level, False, False
-        possible = (staged or cache.admits(layer)) and (self.dram is None or self.dram.has_room(key))
-        blocked = bool(self.waiting) and memory.cache_of[self.waiting[0][0] // self.n] is cache
-        if not possible or (not self.two_level and (blocked or not self.claim_prefetch(transfer))):
-            record.prefetch_dropped += 1
-            return
-        record.prefetches += 1
-        self._send(transfer, now)
 
     def claim_prefetch(self, transfer: Transfer) -> bool:
         """Room for a prefetch: a staging slot or bytes of its cache."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
 from simpy import Event
 
-from moesim.engine.reference.events import At, Ticks, call_at
+from moesim.engine.reference.events import At, Ticks
 from moesim.engine.reference.host import Host
+from moesim.engine.reference.prefetcher import Prefetcher
 from moesim.engine.reference.transfer import LayerSet
-from moesim.engine.reference.view import EngineView
 from moesim.engine.spec import Phase
 from moesim.errors import StuckError
-from moesim.plan.plan import Plan, PolicyPlan
-from moesim.policies.prefetch import PREFETCHES, Prefetch
+from moesim.plan.plan import Plan
 from moesim.results.result import BREAKDOWN, Wait
 
 __all__ = ["Stream"]
@@ -24,17 +22,6 @@ __all__ = ["Stream"]
     _ATTENTION, _ROUTER, _CONTROL, _MANAGEMENT, _EXPERTS, _SHARED, _DENSE, _HEAD, _HOST_GAP, _COLLECTIVE,
     _STALL_LINK, _STALL_STORAGE, _STALL_CACHE, _STALL_CPU,
 ) = range(len(BREAKDOWN))  # fmt: skip
-
-
-def make_prefetch(spec: PolicyPlan) -> Prefetch:
-    """A new instance of the planned prefetch policy."""
-    make = spec.make or PREFETCHES.get(spec.kind)
-    made: Prefetch = make(**spec.params)
-    return made
-
-
-_FOREVER = 1 << 80
-"""Beyond any tick: the host is walking."""
 
 
 class Stream:
@@ -46,12 +33,7 @@ class Stream:
         self._host = host
         self._record = host.record
         self._progress = progress
-        self._prefetch = None if plan.prefetch.kind == "none" else make_prefetch(plan.prefetch)
-        self._view = EngineView(host)
-        self._due: deque[tuple[int, int, int]] = deque()
-        """Predictions to issue: (tick, step, layer), in order."""
-        self._busy_until = 0
-        """End of the last walk; predictions that fall due before it wait for it."""
+        self._prefetcher = None if plan.prefetch.kind == "none" else Prefetcher(env, plan, host)
         self._group_ps: list[list[list[int]]] = [table.tolist() for table in plan.group_ps]
         self._group_class: list[int] = plan.group_class.tolist()
         self._after_layer = plan.evict == "after_layer"
@@ -69,7 +51,7 @@ class Stream:
         is_moe: list[bool] = plan.is_moe.tolist()
         control: list[int] = (plan.d2h_sync_ps + plan.lookup_ps).tolist()
         batches: list[int] = plan.step_batch.tolist()
-        by_layer = self._prefetch is not None and plan.prefetch_source == "layer_start"
+        prefetcher = self._prefetcher
         for step in range(plan.n_steps):
             host.step = step
             row = record.begin_step(step, env.now)
@@ -90,8 +72,8 @@ class Stream:
                     )
                     continue
                 start = env.now
-                if by_layer:
-                    self._predict_at(start + plan.t_pred_ps, step, layer)
+                if prefetcher is not None and prefetcher.by_layer:
+                    prefetcher.layer_starts(step, layer)
                 compute = attention[layer] + router[layer]
                 row[_ATTENTION] += attention[layer]
                 row[_ROUTER] += router[layer]
@@ -162,27 +144,25 @@ class Stream:
     ) -> Generator[Event, Any, None]:
         """From the lookup to the end of the layer."""
         env, plan, record, host = self._env, self._plan, self._record, self._host
+        prefetcher = self._prefetcher
         looked_up = env.now
         host.settle()
         current, counts, order = host.lookup(step, layer, experts, pairs, weights)
         free = looked_up
         if order:
-            self._busy_until = _FOREVER
+            if prefetcher is not None:
+                prefetcher.walk_begins()
             free, host_cost = yield from host.walk(order, layer)
             row[_CONTROL] += free - looked_up - host_cost
             row[_MANAGEMENT] += host_cost
         if record.recording:
             start = looked_up - int(plan.d2h_sync_ps[layer] + plan.lookup_ps[layer])
             record.slice("stream", "control", start, free, step, layer)
-        self._busy_until = free
-        if self._prefetch is not None:
-            if plan.prefetch_source == "lookup":
-                self._due.append((looked_up + plan.t_pred_ps, step, layer))
+        if prefetcher is not None:
+            prefetcher.walk_ends(free)
             if free > env.now:
                 yield At(env, free - env.now, Phase.ISSUE)
-            self._issue_due()
-            if self._due and plan.prefetch_source == "lookup" and self._due[-1][2] == layer:
-                call_at(env, self._due[-1][0] - env.now, Phase.ISSUE, self._issue_due)
+            prefetcher.looked_up(looked_up, step, layer)
             if env.peek() <= env.now:
                 yield At(env, 0, Phase.STREAM_PICK)
         elif free > env.now:
@@ -305,27 +285,3 @@ class Stream:
             "stream", "wait", start, now, current.step, current.layer, experts=(cause.expert,), transfer=cause.number
         )
         return int(now - start)
-
-    # ---- predictions -----------------------------------------------------------------------------------------------
-
-    def _predict_at(self, tick: int, step: int, layer: int) -> None:
-        """A source point was reached: issue its prediction at `tick`, in the issue phase."""
-        self._due.append((tick, step, layer))
-        if tick == self._env.now:
-            # the stream picks now, so all earlier phases of this tick are done
-            self._issue_due()
-        else:
-            call_at(self._env, tick - self._env.now, Phase.ISSUE, self._issue_due)
-
-    def _issue_due(self, _: object = None) -> None:
-        """Issue every prediction that is due, unless the host is walking: then it waits for the end of the walk."""
-        now, host = self._env.now, self._host
-        if now < self._busy_until or not self._due or self._due[0][0] > now:
-            return
-        host.settle()
-        if host.waiting:
-            host.retry(now)
-        assert self._prefetch is not None
-        while self._due and self._due[0][0] <= now:
-            _, step, layer = self._due.popleft()
-            host.prefetch(self._prefetch.predict(self._view, step, layer), now)
