@@ -30,7 +30,8 @@ def model_tree(composed: Composed) -> Tree:
     if not section.is_map:
         raise InputError(at(Fault(field="model", got=section.plain(), allowed=allowed), section.place))
     said = [name for name in _GIVEN_BY if name in section.value]
-    own = section.with_value({key: child for key, child in section.value.items() if key not in _GIVEN_BY})
+    # not `whole`, even where the section was the short form `model: NAME`: what is left lies over the preset
+    own = Tree({k: child for k, child in section.value.items() if k not in _GIVEN_BY}, section.place, section.key)
     if len(said) == 2:
         fault = Fault(message="preset and config exclude each other", field="model.config", allowed=allowed)
         raise InputError(at(fault, section.value["config"].key))

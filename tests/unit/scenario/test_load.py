@@ -38,6 +38,13 @@ def test_a_valid_scenario(folder: Path) -> None:
     assert scenario.record.timeline.steps == (1, 4)
 
 
+def test_a_model_by_its_name_alone(folder: Path) -> None:
+    """`model: NAME` is short for {preset: NAME}, and replaces what the file has; so does `hardware: NAME`."""
+    scenario = load("base.yaml", ("model=qwen3-30b-a3b", "hardware=h200-node"))
+    assert (scenario.model.name, scenario.model.n_experts) == ("qwen3-30b-a3b", 128)
+    assert scenario.machine.name == "h200-node"
+
+
 RESERVE, CAPACITY = '  reserve: "1 GiB"', '  capacity: "10 GiB"'
 
 
