@@ -90,6 +90,12 @@ def test_replayed_hit_rates(shared, trace, sets, policy):
         assert got.label == ("belady-greedy" if policy == "belady" else eviction)
 
 
+@pytest.mark.parametrize(("mib", "percent"), [(1000, 24.948), (4000, 69.048), (8000, 86.829)])
+def test_random_eviction_agrees_with_other_random_numbers(trace, sets, mib, percent):
+    """One draw of each: their spread over our seeds is a few tenths of a point."""
+    assert 100 * run(trace, sets, mib, "global", "random").hit_rate == pytest.approx(percent, abs=0.6)
+
+
 def test_recency_by_last_appearance_is_what_the_phone_does(trace, sets):
     """By first appearance the prefill's order is wrong, and `layer` misses its row (84.210 % at 6,000 MiB)."""
     assert 100 * run(trace, sets, 6000, "layer", "lru", touch=False).hit_rate > 84.210 + 0.1

@@ -35,16 +35,17 @@ rounds = st.lists(
 
 
 def future(ops):
-    """next_use of a list of rounds: round i is step i."""
+    """next_use of a list of rounds. Round i is step i + 1: a cache that begins at a later one must not be at (0, 0),
+    where nothing has been looked up yet."""
     uses: dict[int, list[int]] = {}
-    for step, (layer, experts, _, _) in enumerate(ops):
+    for step, (layer, experts, _, _) in enumerate(ops, 1):
         for e in experts:
             uses.setdefault(layer * EXPERTS + e, []).append(step * len(SIZES) + layer)
 
     def next_use(key, now):
         row = uses.get(key, [])
         at = bisect_right(row, now)
-        return row[at] if at < len(row) else len(ops) * len(SIZES)
+        return row[at] if at < len(row) else (len(ops) + 1) * len(SIZES)
 
     return next_use
 
@@ -66,10 +67,10 @@ class Drive:
             self.kind, self.capacity, sizes=SIZES, n_experts=EXPERTS, seed=7, next_use=future(self.ops)
         )
         if self.first_step:
-            self.facts.clock.step, self.facts.clock.layer = self.first_step - 1, self.ops[self.first_step - 1][0]
+            self.facts.clock.step, self.facts.clock.layer = self.first_step, self.ops[self.first_step - 1][0]
         self.cache.fill([0, 6, 3])
         self.check()
-        for step, op in enumerate(self.ops[self.first_step :], self.first_step):
+        for step, op in enumerate(self.ops[self.first_step :], self.first_step + 1):
             self.one(step, *op)
         return self
 

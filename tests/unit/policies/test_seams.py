@@ -46,7 +46,7 @@ def test_popular_takes_what_fits_in_order(nbytes, experts):
 
 
 def test_popular_refuses_negative_bytes():
-    with pytest.raises(InputError, match="placement.pinned.popular"):
+    with pytest.raises(InputError, match=r"placement\.pinned\.popular"):
         PLACEMENTS.get("popular")(nbytes=-1)
 
 
