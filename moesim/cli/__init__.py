@@ -111,6 +111,9 @@ def main(argv: list[str] | None = None) -> int:
         # the reader (`| head`) has gone; so that Python does not complain again when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # a full disk, a folder that may not be written: what was being written is gone, what was there before is not
+        return _say(f"{error.filename or 'output'}: {error.strerror or error}", f"{_called(args)} --help", 1)
 
 
 def _say(text: str, command: str, code: int) -> int:
