@@ -20,6 +20,20 @@ class Ticks(Environment):
         """The current tick."""
         return self._now  # type: ignore[return-value]  # every delay is an integer
 
+    def pass_to(self, delay: int, phase: float) -> bool:
+        """Go on at `phase` of the tick `delay` from now without an event, if nothing is scheduled before or with it.
+
+        `if not env.pass_to(d, p): yield At(env, d, p)` is `yield At(env, d, p)`, only faster: a process whose event would
+        come next anyway need not go through the queue. Whoever calls must be the last callback of the current event.
+        """
+        tick = self._now + delay
+        if self._queue:
+            first = self._queue[0]
+            if first[0] < tick or (first[0] == tick and first[1] <= phase):
+                return False
+        self._now = tick
+        return True
+
 
 class At(Event):
     """Happens `delay` ticks from now, in `phase` of that tick. (SimPy's Timeout knows one priority only.)"""

@@ -63,7 +63,7 @@ class Stream:
             pairs = plan.set_pairs[first : bounds[-1]].tolist()
             weights = plan.set_weight[first : bounds[-1]].tolist()
             for layer in range(layers):
-                if env.peek() <= env.now:
+                if not env.pass_to(0, Phase.STREAM_PICK):
                     yield At(env, 0, Phase.STREAM_PICK)
                 lo, hi = bounds[layer] - first, bounds[layer + 1] - first
                 if not is_moe[layer] or lo == hi:
@@ -81,11 +81,13 @@ class Stream:
                 record.stream_busy += compute
                 if router[layer] + control[layer] == 0 and compute:
                     # the router is picked in the tick of the lookup, after what is issued there
-                    yield At(env, compute, Phase.STREAM_END)
-                    if env.peek() <= env.now:
+                    if not env.pass_to(compute, Phase.STREAM_END):
+                        yield At(env, compute, Phase.STREAM_END)
+                    if not env.pass_to(0, Phase.STREAM_PICK):
                         yield At(env, 0, Phase.STREAM_PICK)
                     compute = 0
-                yield At(env, compute + control[layer], Phase.LOOKUP)
+                if not env.pass_to(compute + control[layer], Phase.LOOKUP):
+                    yield At(env, compute + control[layer], Phase.LOOKUP)
                 if record.recording:
                     self._draw_front(step, layer, start, attention[layer], router[layer])
                 yield from self._experts(step, layer, row, experts[lo:hi], pairs[lo:hi], weights[lo:hi], shared[layer])
@@ -97,7 +99,7 @@ class Stream:
         """A dense layer, or a MoE layer that no token reaches."""
         env, record = self._env, self._record
         start = env.now
-        if attention + dense:
+        if attention + dense and not env.pass_to(attention + dense, Phase.STREAM_END):
             yield At(env, attention + dense, Phase.STREAM_END)
         row[_ATTENTION] += attention
         row[_DENSE] += dense
@@ -108,10 +110,10 @@ class Stream:
 
     def _end_step(self, step: int, row: list[int], last_of_batch: bool) -> Generator[Event, Any, None]:
         env, plan, record, host = self._env, self._plan, self._record, self._host
-        if env.peek() <= env.now:
+        if not env.pass_to(0, Phase.STREAM_PICK):
             yield At(env, 0, Phase.STREAM_PICK)
         start, head, gap = env.now, int(plan.head_ps[step]), int(plan.host_gap_ps[step])
-        if head + gap:
+        if head + gap and not env.pass_to(head + gap, Phase.STREAM_END):
             yield At(env, head + gap, Phase.STREAM_END)
         row[_HEAD] += head
         row[_HOST_GAP] += gap
@@ -160,15 +162,13 @@ class Stream:
             record.slice("stream", "control", start, free, step, layer)
         if prefetcher is not None:
             prefetcher.walk_ends(free)
-            if free > env.now:
+            if free > env.now and not env.pass_to(free - env.now, Phase.ISSUE):
                 yield At(env, free - env.now, Phase.ISSUE)
             prefetcher.looked_up(looked_up, step, layer)
-            if env.peek() <= env.now:
+            if not env.pass_to(0, Phase.STREAM_PICK):
                 yield At(env, 0, Phase.STREAM_PICK)
-        elif free > env.now:
+        elif not env.pass_to(free - env.now, Phase.STREAM_PICK):
             yield At(env, free - env.now, Phase.STREAM_PICK)
-        elif env.peek() <= env.now:
-            yield At(env, 0, Phase.STREAM_PICK)
 
         stalled = 0
         first = True
@@ -186,12 +186,13 @@ class Stream:
                 continue
             yield from self._compute(current, row, group, run_shared)
             # the layer ends with its last group; before a further one is picked, others of this tick have their turn
-            if (shared or current.pending or current.ready) and env.peek() <= env.now:
+            if (shared or current.pending or current.ready) and not env.pass_to(0, Phase.STREAM_PICK):
                 yield At(env, 0, Phase.STREAM_PICK)
         end_cost = host.memory.trim(layer, current.keys) if self._after_layer else 0
         if end_cost:
             start = env.now
-            yield At(env, end_cost, Phase.STREAM_END)
+            if not env.pass_to(end_cost, Phase.STREAM_END):
+                yield At(env, end_cost, Phase.STREAM_END)
             row[_MANAGEMENT] += end_cost
             record.stream_busy += end_cost
             record.slice("stream", "management", start, env.now, step, layer)
@@ -228,7 +229,8 @@ class Stream:
         row[_SHARED] += shared
         row[_EXPERTS] += experts
         record.stream_busy += total
-        yield At(env, total, Phase.STREAM_END)
+        if not env.pass_to(total, Phase.STREAM_END):
+            yield At(env, total, Phase.STREAM_END)
         if record.recording:
             ids = [key - current.base for key in group]
             record.slice("stream", "management", start, start + management, current.step, layer)
@@ -250,7 +252,8 @@ class Stream:
                 tick = self._next_tick(current)
                 if tick is None:
                     raise StuckError(f"step {current.step}, layer {current.layer}: nothing is on its way")
-                yield At(env, tick - env.now, Phase.STREAM_PICK)
+                if not env.pass_to(tick - env.now, Phase.STREAM_PICK):
+                    yield At(env, tick - env.now, Phase.STREAM_PICK)
                 host.settle()
                 if host.waiting:
                     host.retry(env.now)
