@@ -98,6 +98,7 @@ def decode_plan(
         weights=weights,
         pick_ptr=pick_ptr,
         set_expert=sets.set_expert,
+        set_touch=sets.set_touch,
         set_pairs=sets.set_pairs,
         set_weight=sets.set_weight,
         set_ptr=sets.set_ptr,

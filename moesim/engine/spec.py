@@ -40,8 +40,9 @@ pairs(e) counts the tokens that picked e, weight(e) is the largest weight any of
 ------------------------------------------
 First every expert of the set is classified, before anything changes: *hit* if pinned by placement, resident in its
 cache, or complete in prefetch staging; *late* if a transfer of it is in flight (queued or running; also one that waits
-for DRAM); else *miss*. hits + late + misses = lookups. Then, in set order, the eviction policy's clocks: one lookup
-each (recency and frequency), hits, late and misses interleaved; experts pinned by placement are not shown to it.
+for DRAM); else *miss*. hits + late + misses = lookups. Then the eviction policy's clocks: one lookup each (frequency
+grows by one for each set, not for each pick), hits, late and misses interleaved, in the order of *last* appearance in
+the set (a further pick of an expert renews its recency); experts pinned by placement are not shown to it.
 Hits are pinned; late experts that hold a claim are pinned. Pins last until the expert's own compute ends.
 A prefetched expert that is looked up (hit or late) is *used*.
 Then, in set order, each hit that lies in prefetch staging moves into the cache if it can claim there (a demand claim

@@ -65,7 +65,7 @@ def initial_by_popularity(
 
 
 def initial_by_trace(picks: NDArray[np.int32], cell: NDArray[np.int64], n_layers: int, n: int) -> tuple[int, ...]:
-    """Ids in order of first pick; `cell` [P] is step * n_layers + layer of each pick. Caches take them while they fit."""
+    """Ids in order of first pick; `cell` [P] is step * n_layers + layer. Caches take them while they fit."""
     keys = (cell % n_layers) * n + picks
     ids, first = np.unique(keys, return_index=True)
     return tuple(int(k) for k in ids[np.argsort(first, kind="stable")])

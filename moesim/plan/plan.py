@@ -94,6 +94,8 @@ class Plan:
     """[S * L + 1] bounds of each (step, layer) in `picks`."""
     set_expert: NDArray[np.int32]
     """[U] distinct experts of each (step, layer) by first appearance."""
+    set_touch: NDArray[np.int32]
+    """[U] the same experts by last appearance: the order in which a cache renews their recency."""
     set_pairs: NDArray[np.int32]
     """[U] token-expert pairs of each."""
     set_weight: Ints

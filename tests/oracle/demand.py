@@ -29,7 +29,9 @@ class Demand(Path):
             else:
                 m.kind = "miss"
                 self.misses[s][n] += 1
-        for m in self.members:
+        picks = self.tokens[s * self.L + n]
+        last = {e: j for j, e in enumerate(picks)}
+        for m in sorted(self.members, key=lambda m: last[m.expert]):
             if m.id not in self.fixed:
                 self.recent[m.id] = self._tick()
                 self.lifetime[m.id] = self.lifetime.get(m.id, 0) + 1

@@ -33,6 +33,7 @@ def _flow(steps: Sequence[Sequence[Any]], weights: Sequence[Sequence[Any]] | Non
     flat: list[int] = []
     pick_ptr, set_ptr = [0], [0]
     expert: list[int] = []
+    touch: list[int] = []
     pairs: list[int] = []
     best: list[int] = []
     for s, step in enumerate(steps):
@@ -50,6 +51,8 @@ def _flow(steps: Sequence[Sequence[Any]], weights: Sequence[Sequence[Any]] | Non
                     count[1] = max(count[1], w)
             pick_ptr.append(len(picks))
             expert += list(seen)
+            # each expert's last pick, in the order of those
+            touch += reversed(list(dict.fromkeys(e for token in reversed(tokens) for e in reversed(token))))
             pairs += [c[0] for c in seen.values()]
             best += [c[1] for c in seen.values()]
             set_ptr.append(len(expert))
@@ -58,6 +61,7 @@ def _flow(steps: Sequence[Sequence[Any]], weights: Sequence[Sequence[Any]] | Non
         "weights": np.array(flat if weights is not None else [], dtype=np.int64),
         "pick_ptr": np.array(pick_ptr, dtype=np.int64),
         "set_expert": np.array(expert, dtype=np.int32),
+        "set_touch": np.array(touch, dtype=np.int32),
         "set_pairs": np.array(pairs, dtype=np.int32),
         "set_weight": np.array(best, dtype=np.int64),
         "set_ptr": np.array(set_ptr, dtype=np.int64),

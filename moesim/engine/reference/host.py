@@ -45,6 +45,8 @@ class Host:
         """Of the last lookup: step * L + layer."""
         self._numbers = 0
         self._issue: list[int] = plan.issue_ps.tolist()
+        self._one_token: list[bool] = (plan.step_tokens == 1).tolist()
+        self._set_ptr = plan.set_ptr
         self._host_cost = plan.overhead_on == "host"
         self.two_level = plan.link is not None and plan.path != "storage" and plan.link.discipline == "two_level"
         self.storage = Storage(env, plan.storage, self) if plan.storage and plan.path != "link" else None
@@ -78,6 +80,8 @@ class Host:
         current = LayerSet(step, layer, base, keys, pairs)
         ready, pending = current.ready, current.pending
         touch, pin = cache.policy.lookup, cache.pin
+        # one token picks distinct experts: first and last appearance are the same
+        together = self._one_token[step]
         late: list[int] = []
         missed: list[int] = []
         staged: list[int] = []
@@ -86,7 +90,8 @@ class Host:
             if there == PLACED:
                 ready.append(key)
                 continue
-            touch(key)
+            if together:
+                touch(key)
             if there == RESIDENT:
                 ready.append(key)
                 pin(key)
@@ -101,6 +106,11 @@ class Host:
                 self._late(inflight[key])
             else:
                 missed.append(key)
+        if not together:
+            begin = self._set_ptr[target]
+            for expert in self.plan.set_touch[begin : begin + len(keys)].tolist():
+                if state[base + expert] != PLACED:
+                    touch(base + expert)
         pending.update(late)
         pending.update(missed)
         current.n_ready_hits = len(ready)

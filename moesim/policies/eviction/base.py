@@ -37,10 +37,10 @@ class CacheFacts:
 class Eviction:
     """Base class. One instance per cache; ids are layer * n_experts + expert.
 
-    Lifecycle: `start` (again at every reset); then for each set looked up, `lookup` for each of its experts in set
-    order, hit or not; `insert` when an expert becomes a member of the cache (demand: at its claim; prefetch: at its
-    arrival; initial content: at the start), `remove` when it leaves; `claim` when somebody needs bytes that are not
-    free, then `victim` until they are. Hooks do nothing by default.
+    Lifecycle: `start` (again at every reset); then for each set looked up, `lookup` for each of its experts, hit or
+    not, in the order of their last appearance; `insert` when an expert becomes a member of the cache (demand: at its
+    claim; prefetch: at its arrival; initial content: at the start), `remove` when it leaves; `claim` when somebody
+    needs bytes that are not free, then `victim` until they are. Hooks do nothing by default.
     """
 
     kind = ""

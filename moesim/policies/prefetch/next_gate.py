@@ -30,7 +30,9 @@ class NextGate(Prefetch):
 
     kind = "next_gate"
 
-    def __init__(self, *, experts: int, recall: Sequence[Fraction | float], precision: Sequence[Fraction | float]) -> None:
+    def __init__(
+        self, *, experts: int, recall: Sequence[Fraction | float], precision: Sequence[Fraction | float]
+    ) -> None:
         faults = []
         if experts < 1:
             faults.append(Fault(field="prefetch.experts", got=experts, allowed="at least 1"))
