@@ -199,8 +199,8 @@ class Plan:
         for name in ("attention_ps", "router_ps", "shared_ps", "dense_ps"):
             need(getattr(self, name).shape == (steps, layers), name, f"shape ({steps}, {layers})")
         by_layer = (
-            "is_moe", "expert_bytes", "top_k", "group_class", "d2h_sync_ps", "lookup_ps", "issue_ps", "load_overhead_ps",
-            "evict_overhead_ps", "cache_of_layer",
+            "is_moe", "expert_bytes", "top_k", "group_class", "d2h_sync_ps", "lookup_ps", "issue_ps",
+            "load_overhead_ps", "evict_overhead_ps", "cache_of_layer",
         )  # fmt: skip
         for name in by_layer:
             need(getattr(self, name).shape == (layers,), name, f"shape ({layers},)")

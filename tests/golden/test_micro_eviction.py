@@ -124,6 +124,23 @@ def recency_is_set_at_the_lookup_of_a_miss() -> tuple[Plan, Expect]:
 
 
 @case
+def a_further_pick_renews_recency_only() -> tuple[Plan, Expect]:
+    """Tokens {0, 1} and {2, 0}: the set is 0 1 2 by first pick, but 0 is picked again last, so recency is 1 2 0.
+
+    Room for three, all hits: one group of three, 0-50 (four pairs, three lookups). Then 3 pushes out 1 (by first
+    picks it would be 0): 50-114, computed -144; then 0 hits: -174.
+    """
+    return small_plan(
+        [[[[0, 1], [2, 0]]], [[3]], [[0]]], initial=[0, 1, 2], slots=3, group=lambda pairs, n: 20 + 10 * n, **STILL
+    ), Expect(
+        layer_end=[[50], [144], [174]],
+        hits=[[3], [0], [1]],
+        misses=[[0], [1], [0]],
+        counters={"lookups": 5, "evictions": 1},
+    )
+
+
+@case
 def random_victim() -> tuple[Plan, Expect]:
     """Seed 1, five experts, initially {0, 1}; u(a) = draw(1, "eviction", s, 0, e, a) mod 5, a = 0 1 2 ...
 
