@@ -72,7 +72,10 @@ class _Oracle(Stream):
     def _result(self) -> Result:
         if self.service:
             self._leave_link()
-        self.c["storage_busy"] += sum(self.now - lane[1] for lane in self.lanes if lane)
+        for k, lane in enumerate(self.lanes):
+            if lane:
+                self.c["storage_busy"] += self.now - lane[1]
+                self._slice(f"storage {k}", "read", lane[1], self.now, lane[2])
         self.c["bytes_wasted"] = sum(self._moved(t) for t in self.prefetched if not t.used)
         self.c["prefetch_used"] = sum(t.used for t in self.prefetched)
         for name, rows in (("hits", self.hits), ("late", self.late), ("misses", self.misses)):

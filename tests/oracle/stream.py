@@ -93,12 +93,12 @@ class Stream(Demand):
         parts = []
         if self.p.overhead_on == "stream":
             parts.append(("management", sum(self.pending.pop(m.id, 0) for m in chosen)))
-        if chosen:
-            table = self.p.group_ps[int(self.p.group_class[self.l])]
-            parts.append(("experts", int(table[sum(m.pairs for m in chosen), len(chosen)])))
         if shared:
             parts.append(("shared", self.shared_left))
             self.shared_left = 0
+        if chosen:
+            table = self.p.group_ps[int(self.p.group_class[self.l])]
+            parts.append(("experts", int(table[sum(m.pairs for m in chosen), len(chosen)])))
         self.group = chosen
         return self._op(parts, self._group_ended, tuple(m.expert for m in chosen))
 

@@ -146,7 +146,7 @@ def random_plan(seed: int, off: tuple[str, ...] = (), most_steps: int = 6) -> Pl
     speed = [0, *sorted(rng.choice((1, 2, 5, 10)) for _ in range(lanes))]
     each_byte = rng.random() < 0.5
     evictions = ("lru", "lru", "lfu", "lfu-lifetime", "fifo", "random", "random", "belady", "belady", "static")
-    one, more, pair = some(), some(), rng.choice((0, 0, 1))
+    one, more, pair = rng.choice((some(), some(), 40)), some(), rng.choice((0, 0, 1))
     base: dict[str, Any] = {
         "weights": weights if rng.random() < 0.7 else None,
         "attention": [[some() for _ in moe] for _ in sets],

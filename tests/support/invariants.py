@@ -35,7 +35,10 @@ def _bytes(plan: Plan, result: Result) -> None:
     assert arrived <= c["bytes_loaded"] <= arrived + c["bytes_wasted"], "I1: bytes of arrivals"
     assert c["bytes_wasted"] <= c["bytes_loaded"], "I1: waste"
     if _whole(plan) and plan.path != "storage":
-        assert sum(x.bytes for x in result.timeline if x.lane == "link") == c["bytes_loaded"], "I1: bytes on the link"
+        # a bar of the oracle says what moved in it; one of an engine may say what the expert weighs
+        on_link = sum(x.bytes for x in result.timeline if x.lane == "link")
+        assert on_link >= c["bytes_loaded"], "I1: bytes on the link"
+        assert result.engine != "oracle" or on_link == c["bytes_loaded"], "I1: bytes on the link"
     if _whole(plan):
         assert sum(x.bytes for x in result.timeline if x.lane.startswith("storage")) == c["bytes_read"], "I1: reads"
     assert c["prefetch_used"] <= c["prefetches"], "I1: prefetches used"
@@ -78,7 +81,7 @@ def _loaded_at(plan: Plan, result: Result) -> dict[tuple[int, int], int]:
             assert plan.storage is not None
             enough = len(slices) == len(plan.storage.read_sizes[layer])
         else:
-            enough = sum(x.bytes for x in slices) == plan.expert_bytes[layer]
+            enough = sum(x.bytes for x in slices) >= plan.expert_bytes[layer]
         if enough:
             at = max(x.end for x in slices)
             first[layer, expert] = min(at, first.get((layer, expert), at))

@@ -45,6 +45,25 @@ def _first(one: Result, two: Result, name: str) -> tuple[int, int, str] | None:
     return at[0], at[1] if len(at) > 1 else 0, f"{name} at {place}: {one.engine} {a[at]}, {two.engine} {b[at]}"
 
 
+def _bars(result: Result) -> dict[str, list[tuple[object, ...]]]:
+    """What the timeline says beyond the arrays: who computed when, who held the link when, when storage read.
+
+    Reads that the end of the run cuts are left out.
+    """
+    last = int(result.step_end[-1]) if len(result.step_end) else 0
+    return {
+        "groups": sorted(
+            (x.start, x.end, x.step, x.layer, tuple(sorted(x.experts)))
+            for x in result.timeline
+            if x.lane == "stream" and x.name == "experts"
+        ),
+        "link": sorted((x.start, x.end, x.layer, x.experts, x.transfer) for x in result.timeline if x.lane == "link"),
+        "storage": sorted(
+            (x.start, x.end, x.lane) for x in result.timeline if x.lane.startswith("storage") and x.end < last
+        ),
+    }
+
+
 def difference(one: Result | str, two: Result | str) -> str:
     """The earliest thing in which two results differ, in words; empty when they are equal."""
     if isinstance(one, str) or isinstance(two, str):
@@ -63,4 +82,9 @@ def difference(one: Result | str, two: Result | str) -> str:
         a, b = one.counters.get(name), two.counters.get(name)
         if a != b:
             return f"counter {name}: {one.engine} {a}, {two.engine} {b}"
+    mine, other = _bars(one), _bars(two)
+    for lane, bars in mine.items():
+        if bars != other[lane]:
+            x, y = next((x, y) for x, y in zip([*bars, None], [*other[lane], None], strict=False) if x != y)
+            return f"timeline, {lane}: {one.engine} {x}, {two.engine} {y}"
     return ""
