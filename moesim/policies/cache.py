@@ -69,10 +69,15 @@ class ExpertCache:
 
         `spare` are ids that must stay though they are evictable.
         """
-        size = self._bytes[key // self._n]
+        layer = key // self._n
+        size = self._bytes[layer]
         need = self.used + size - self.capacity
         victims: list[int] = []
-        if need > 0:
+        if need > 0 and not spare:
+            if self.evictable_bytes < need:
+                return None
+            victims = self._evict(need, key - layer * self._n)
+        elif need > 0:
             evictable = self._residency.evictable
             spared = [k for k in spare if evictable[k]]
             spared_bytes = 0
@@ -80,7 +85,7 @@ class ExpertCache:
                 evictable[k] = 0
                 spared_bytes += self._bytes[k // self._n]
             if self.evictable_bytes - spared_bytes >= need:
-                victims = self._evict(need, key % self._n)
+                victims = self._evict(need, key - layer * self._n)
                 done = True
             else:
                 done = False
@@ -99,14 +104,23 @@ class ExpertCache:
         self.overshoot_peak = max(self.overshoot_peak, self.used - self.capacity)
 
     def _evict(self, need: int, expert: int) -> list[int]:
-        policy, evictable = self.policy, self._residency.evictable
+        # `_leave` written out: this runs for nearly every load
+        policy, residency, sizes, n = self.policy, self._residency, self._bytes, self._n
+        state, evictable, by_layer = residency.state, residency.evictable, residency.by_layer
         policy.claim(expert)
         victims = []
-        while need > 0:
+        freed = 0
+        while freed < need:
             victim = policy.victim(evictable)
-            need -= self._bytes[victim // self._n]
-            self._leave(victim)
+            layer = victim // n
+            freed += sizes[layer]
+            evictable[victim] = 0
+            state[victim] = ABSENT
+            by_layer[layer] -= 1
+            policy.remove(victim)
             victims.append(victim)
+        self.used -= freed
+        self.evictable_bytes -= freed
         return victims
 
     def _leave(self, key: int) -> None:

@@ -7,6 +7,7 @@ from these; what each counter counts is rule 12 of `moesim.engine.spec`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,7 @@ COUNTERS = (
 """Keys of `Result.counters`."""
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """The stream waited in [start, end) of a layer, until the arrival of `expert`, transfer number `transfer`."""
 
     step: int

@@ -92,6 +92,8 @@ class DeviceMemory:
             policy = make_eviction(plan.eviction)
             self.caches.append(ExpertCache(capacity, policy, facts, self.residency, plan.staging_slots))
         self.cache_of = [self.caches[c] if c >= 0 else None for c in scope]
+        self.admits = [cache is not None and cache.admits(layer) for layer, cache in enumerate(self.cache_of)]
+        """[L] whether experts of the layer can be members of its cache at all."""
         self._initial = [
             [k for k in plan.initial if scope[k // self.n] == number and not plan.pinned.flat[k]]
             for number in range(len(self.caches))
@@ -105,10 +107,11 @@ class DeviceMemory:
 
     def _left(self, victims: list[int]) -> int:
         """Book what victims cost: evictions, waste; the overhead they cause."""
+        self.record.evictions += len(victims)
         cost = 0
         for victim in victims:
-            self.record.evictions += 1
-            self._forget(victim)
+            if victim in self.unused or victim in self.unpaid:
+                self._forget(victim)
             cost += self.evict_cost[victim // self.n]
         return cost
 
@@ -123,7 +126,7 @@ class DeviceMemory:
         cache = self.cache_of[layer]
         assert cache is not None  # only MoE layers are looked up
         cost = self.load_cost[layer]
-        if not cache.admits(layer):
+        if not self.admits[layer]:
             if cache.free_slots == 0:
                 return None
             cache.free_slots -= 1
@@ -137,9 +140,9 @@ class DeviceMemory:
                 return None
             if victims:
                 cost += self._left(victims)
-        cache.enter(key, True)
+        cache.policy.insert(key, True)
         self.residency.pinned[key] = 1
-        return self.charge(key, cost)
+        return self.charge(key, cost) if cost else 0
 
     def charge(self, key: int, cost: int) -> int:
         """Under `stream` the first group pays; else the caller."""
@@ -151,19 +154,20 @@ class DeviceMemory:
     def claim_prefetch(self, key: int, layer: int, current: LayerSet | None) -> int | None:
         """Room in the cache for a prefetch: overhead in ticks, or None if it must be dropped."""
         cache = self.cache_of[layer]
-        if cache is None or not cache.admits(layer):
+        if cache is None or not self.admits[layer]:
             return None
         spares = self.after_layer and current is not None and self.cache_of[current.layer] is cache
         victims = cache.claim(key, current.keys if spares and current is not None else ())
         if victims is None:
             return None
-        return self.charge(key, self.load_cost[layer] + self._left(victims))
+        cost = self.load_cost[layer] + (self._left(victims) if victims else 0)
+        return self.charge(key, cost) if cost else 0
 
     def move_in(self, key: int, layer: int) -> bool:
         """A complete, demanded expert moves from prefetch staging into its cache, if that can be claimed."""
         cache = self.cache_of[layer]
         assert cache is not None
-        if not cache.admits(layer):
+        if not self.admits[layer]:
             return False
         if self.after_layer:
             cache.claim_over(key)
@@ -188,9 +192,14 @@ class DeviceMemory:
         """The compute of these experts has ended."""
         cache = self.cache_of[layer]
         assert cache is not None
+        state, pinned, evictable = self.state, self.residency.pinned, self.residency.evictable
+        size = self.sizes[layer]
         for key in keys:
-            if self.state[key] == RESIDENT:
-                cache.unpin(key)
+            if state[key] == RESIDENT:
+                # `cache.unpin` written out: this runs for every lookup
+                pinned[key] = 0
+                evictable[key] = 1
+                cache.evictable_bytes += size
             elif key in self.slots:
                 self.slots.discard(key)
                 cache.free_slots += 1

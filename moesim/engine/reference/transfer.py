@@ -15,43 +15,47 @@ class IssueGroup:
 
 
 class Transfer:
-    """One expert on its way to the device."""
+    """One expert on its way to the device.
 
-    __slots__ = (
-        "admitted", "at_boundary", "cancelled", "claimed", "end", "entered", "expert", "group", "held", "high",
-        "in_dram", "in_service", "joined", "key", "layer", "moved", "number", "overhead", "place", "prefetch",
-        "queued", "ready", "size", "staged", "start", "step", "target", "used", "waited",
-    )  # fmt: skip
+    What most transfers never change is kept by the class, so that making one (the engine does it for every load) sets
+    only what differs. The defaults are those of a demand load.
+    """
+
+    number = -1
+    prefetch = False
+    target = -1
+    """Position (step * L + layer) that a prefetch is meant for."""
+    used = True
+    """Demanded, or a prefetch that was looked up."""
+    staged = False
+    """Goes to a prefetch staging slot instead of the cache."""
+    claimed = True
+    entered = True
+    """The eviction policy has been told (at the claim)."""
+    waited = False
+    """Has waited for bytes of the cache: waits are counted once for each load."""
+    overhead = 0
+    """Ticks the link is held after the last chunk."""
+    admitted = 0
+    """Tick from which only storage and link were in the way."""
+    in_dram = 0
+    """Tick at which the last chunk was in DRAM."""
+    start = end = 0
+    # the queued link's book-keeping
+    high = True
+    place = 0
+    queued = in_service = at_boundary = cancelled = joined = held = False
+    moved = 0
+    ready = 0
+    """Chunks that are in DRAM."""
 
     def __init__(self, key: int, layer: int, expert: int, size: int, group: IssueGroup, step: int) -> None:
-        self.key, self.layer, self.expert, self.size, self.group, self.step = key, layer, expert, size, group, step
-        self.number = -1
-        self.prefetch = False
-        self.target = -1
-        """Position (step * L + layer) that a prefetch is meant for."""
-        self.used = True
-        """Demanded, or a prefetch that was looked up."""
-        self.staged = False
-        """Goes to a prefetch staging slot instead of the cache."""
-        self.claimed = True
-        self.entered = True
-        """The eviction policy has been told (at the claim)."""
-        self.waited = False
-        """Has waited for bytes of the cache: waits are counted once for each load."""
-        self.overhead = 0
-        """Ticks the link is held after the last chunk."""
-        self.admitted = 0
-        """Tick from which only storage and link were in the way."""
-        self.in_dram = 0
-        """Tick at which the last chunk was in DRAM."""
-        self.start = self.end = 0
-        # the queued link's book-keeping
-        self.high = True
-        self.place = 0
-        self.queued = self.in_service = self.at_boundary = self.cancelled = self.joined = self.held = False
-        self.moved = 0
-        self.ready = 0
-        """Chunks that are in DRAM."""
+        self.key = key
+        self.layer = layer
+        self.expert = expert
+        self.size = size
+        self.group = group
+        self.step = step
 
 
 class LayerSet:

@@ -54,6 +54,11 @@ class Eviction:
     def lookup(self, key: int) -> None:
         """`key` was looked up (hit, late or miss). A key that misses will be inserted later, in this recency place."""
 
+    def lookups(self, keys: Sequence[int]) -> None:
+        """A whole set was looked up, in this order. Overridden only where that is faster than one by one."""
+        for key in keys:
+            self.lookup(key)
+
     def insert(self, key: int, looked_up: bool) -> None:
         """`key` is a member now; `looked_up` tells whether a lookup came before (else it was prefetched or initial)."""
 

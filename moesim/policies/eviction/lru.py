@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from moesim.policies.eviction.base import EVICTIONS, CacheFacts, Eviction
 
@@ -21,12 +22,18 @@ class LRU(Eviction):
     def start(self, facts: CacheFacts) -> None:
         super().start(facts)
         self._order: OrderedDict[int, None] = OrderedDict()
-        # bound once: these two run for every expert of every set
+        # bound once: it runs for every expert of every set
         self._move = self._order.move_to_end
 
     def lookup(self, key: int) -> None:
         self._order[key] = None
         self._move(key)
+
+    def lookups(self, keys: Sequence[int]) -> None:
+        order, move = self._order, self._move
+        for key in keys:
+            order[key] = None
+            move(key)
 
     def insert(self, key: int, looked_up: bool) -> None:
         if not looked_up or key not in self._order:
