@@ -62,6 +62,7 @@ class Slice:
     transfer: int = -1
     """Number of the transfer served, or the one whose arrival ended a wait; -1 if none."""
     bytes: int = 0
+    """Moved in this bar: chunks that ended in it, or the read."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

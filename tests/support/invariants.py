@@ -35,10 +35,7 @@ def _bytes(plan: Plan, result: Result) -> None:
     assert arrived <= c["bytes_loaded"] <= arrived + c["bytes_wasted"], "I1: bytes of arrivals"
     assert c["bytes_wasted"] <= c["bytes_loaded"], "I1: waste"
     if _whole(plan) and plan.path != "storage":
-        # a bar of the oracle says what moved in it; one of an engine may say what the expert weighs
-        on_link = sum(x.bytes for x in result.timeline if x.lane == "link")
-        assert on_link >= c["bytes_loaded"], "I1: bytes on the link"
-        assert result.engine != "oracle" or on_link == c["bytes_loaded"], "I1: bytes on the link"
+        assert sum(x.bytes for x in result.timeline if x.lane == "link") == c["bytes_loaded"], "I1: bytes on the link"
     if _whole(plan):
         assert sum(x.bytes for x in result.timeline if x.lane.startswith("storage")) == c["bytes_read"], "I1: reads"
     assert c["prefetch_used"] <= c["prefetches"], "I1: prefetches used"

@@ -60,7 +60,7 @@ class ComputedLink:
             record.link_busy += end - transfer.start
             record.bytes_loaded += size
             if record.recording:
-                self._draw(transfer, end)
+                self._draw(transfer, end, size)
             host.arrive(transfer, end)
             if host.waiting and end < now:
                 host.retry(end)
@@ -99,10 +99,10 @@ class ComputedLink:
         self._record.bytes_loaded += size
         if not transfer.used:
             self._record.bytes_wasted += size
-        self._draw(transfer, now)
+        self._draw(transfer, now, size)
 
-    def _draw(self, t: Transfer, end: int) -> None:
+    def _draw(self, t: Transfer, end: int, size: int) -> None:
         name = "prefetch" if t.prefetch else "copy"
         self._record.slice(
-            "link", name, t.start, end, t.step, t.layer, experts=(t.expert,), transfer=t.number, size=t.size
+            "link", name, t.start, end, t.step, t.layer, experts=(t.expert,), transfer=t.number, size=size
         )

@@ -35,7 +35,8 @@ class QueuedLink:
         self._places = 0
         self._idle: Event | None = None
         self._serving: Transfer | None = None
-        self._since = 0
+        self._since = self._from = 0
+        """Tick and chunk at which the service began."""
         self._begun = pieces_begun(plan)
         env.process(self._run())
 
@@ -90,7 +91,7 @@ class QueuedLink:
         """Book the busy time that the end of the run cuts, and what unused prefetches have moved."""
         if self._serving is not None:
             self._record.link_busy += now - self._since
-            self._draw(self._serving, self._since, now)
+            self._draw(self._serving, now)
         for transfer in self._host.inflight.values():
             if not transfer.used:
                 self._record.bytes_wasted += ceil_div(transfer.moved * transfer.size, self._plan.chunks)
@@ -133,12 +134,12 @@ class QueuedLink:
                 yield At(env, 0, Phase.LINK_PICK)
                 continue
             transfer.in_service = True
-            self._serving, self._since = transfer, env.now
+            self._serving, self._since, self._from = transfer, env.now, transfer.moved
             yield from self._serve(transfer)
             transfer.in_service = False
             self._serving = None
             self._record.link_busy += env.now - self._since
-            self._draw(transfer, self._since, env.now)
+            self._draw(transfer, env.now)
             if transfer.moved < self._plan.chunks and not transfer.cancelled:
                 # it keeps its place
                 transfer.queued = True
@@ -186,8 +187,10 @@ class QueuedLink:
         # others of this phase and of the later ones first; then the link picks
         yield At(env, 0, Phase.LINK_PICK)
 
-    def _draw(self, t: Transfer, start: int, end: int) -> None:
-        name = "prefetch" if t.prefetch else "copy"
+    def _draw(self, t: Transfer, end: int) -> None:
+        """The bar of the service that ends now, with the bytes of the chunks that ended in it."""
+        name, n = "prefetch" if t.prefetch else "copy", self._plan.chunks
+        size = ceil_div(t.moved * t.size, n) - ceil_div(self._from * t.size, n)
         self._record.slice(
-            "link", name, start, end, t.step, t.layer, experts=(t.expert,), transfer=t.number, size=t.size
+            "link", name, self._since, end, t.step, t.layer, experts=(t.expert,), transfer=t.number, size=size
         )
