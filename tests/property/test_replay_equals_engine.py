@@ -68,6 +68,7 @@ def test_hits_of_every_set(kind, data):
         step_batch=plan.step_batch.tolist(),
         initial=plan.initial,
         pinned=plan.pinned,
+        set_touch=plan.set_touch,
         set_weight=plan.set_weight,
         schedule=Layerwise(demand_order=plan.demand_order, grouping=plan.grouping),
         seed=plan.seed,

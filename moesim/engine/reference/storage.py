@@ -66,7 +66,8 @@ class Storage:
         self._queue: list[tuple[int, int, Reading]] = []
         self._free = list(range(plan.lanes))
         self._picking = False
-        self._running: dict[int, tuple[int, Transfer | None]] = {}
+        self._running: dict[int, tuple[int, int, int, Reading]] = {}
+        """By lane: start, number of the transfer that queued the read, offset."""
 
     def submit(self, transfer: Transfer) -> Reading:
         """Queue all reads of an expert."""
@@ -101,34 +102,33 @@ class Storage:
         for number, offset, reading, lane in started:
             size = reading.sizes[offset]
             end = now + self._plan.read_ps[size][busy]
-            self._running[lane] = (now, reading.transfer)
-            call_at(self._env, end - now, Phase.READ_END, self._ender(reading, offset, lane, number, now), number)
+            self._running[lane] = (now, number, offset, reading)
+            call_at(self._env, end - now, Phase.READ_END, self._ender(lane), number)
 
-    def _ender(self, reading: Reading, offset: int, lane: int, number: int, start: int) -> Callable[[object], None]:
+    def _ender(self, lane: int) -> Callable[[object], None]:
         def ended(_: object) -> None:
-            now = self._env.now
-            record = self._record
-            record.storage_busy += now - start
-            record.bytes_read += reading.sizes[offset]
-            del self._running[lane]
+            offset, reading = self._leave(lane, self._env.now)
+            self._record.bytes_read += reading.sizes[offset]
             self._free.append(lane)
             self._free.sort()
             reading.ended[offset] = True
             reading.unread -= 1
-            record.slice(
-                f"storage {lane}", "read", start, now, self._host.step, reading.layer,
-                experts=(reading.key % self._host.n,), transfer=number, size=reading.sizes[offset],
-            )  # fmt: skip
             self._host.read_ended(reading)
             self._kick()
 
         return ended
 
+    def _leave(self, lane: int, now: int) -> tuple[int, Reading]:
+        """Book the read that leaves a lane: (offset, reading)."""
+        start, number, offset, reading = self._running.pop(lane)
+        self._record.storage_busy += now - start
+        self._record.slice(
+            f"storage {lane}", "read", start, now, self._host.step, reading.layer,
+            experts=(reading.key % self._host.n,), transfer=number, size=reading.sizes[offset],
+        )  # fmt: skip
+        return offset, reading
+
     def finish(self, now: int) -> None:
         """Book the busy time of reads that the end of the run cuts."""
-        for lane, (start, transfer) in self._running.items():
-            self._record.storage_busy += now - start
-            if transfer is not None:
-                self._record.slice(
-                    f"storage {lane}", "read", start, now, self._host.step, transfer.layer, experts=(transfer.expert,)
-                )
+        for lane in list(self._running):
+            self._leave(lane, now)
