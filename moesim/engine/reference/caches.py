@@ -6,7 +6,7 @@ Rules 3, 4, 8 and 13 of `moesim.engine.spec`. Everything here is instantaneous; 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 
 import numpy as np
 
@@ -72,6 +72,8 @@ class DeviceMemory:
         """Overhead that the first group using the id will pay (overhead_on stream)."""
         self._overhead_on = plan.overhead_on
         self.load_cost: list[int] = plan.load_overhead_ps.tolist()
+        self.placed: list[bool] = [bool(row.any()) for row in plan.pinned]
+        """[L] whether any expert of the layer is pinned by placement."""
         for key in np.flatnonzero(plan.pinned.ravel()).tolist():
             self.state[key] = PLACED
             self.residency.by_layer[key // self.n] += 1
@@ -207,7 +209,7 @@ class DeviceMemory:
                 del self.staging[key]
                 self.free_staging += 1
 
-    def free_passed(self, target: int, selected: set[int] | dict[int, int]) -> None:
+    def free_passed(self, target: int, selected: Collection[int]) -> None:
         """Staging slots of complete experts meant for `target` that were not selected become free."""
         for key in [k for k, t in self.staging.items() if t == target and k not in selected]:
             self.free_slot(key)

@@ -23,8 +23,9 @@ class Ticks(Environment):
     def pass_to(self, delay: int, phase: float) -> bool:
         """Go on at `phase` of the tick `delay` from now without an event, if nothing is scheduled before or with it.
 
-        `if not env.pass_to(d, p): yield At(env, d, p)` is `yield At(env, d, p)`, only faster: a process whose event would
-        come next anyway need not go through the queue. Whoever calls must be the last callback of the current event.
+        `if not env.pass_to(d, p): yield At(env, d, p)` does what `yield At(env, d, p)` does, only faster: a process
+        whose event would come next anyway need not go through the queue. Whoever calls must be the last callback of
+        the current event.
         """
         tick = self._now + delay
         if self._queue:

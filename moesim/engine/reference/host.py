@@ -77,27 +77,36 @@ class Host:
         memory.clock.step, memory.clock.layer = step, layer
         self.position = target = step * self.plan.n_layers + layer
         keys = [base + e for e in experts]
-        current = LayerSet(step, layer, base, keys, pairs)
-        ready, pending = current.ready, current.pending
-        touch, pin = cache.policy.lookup, cache.pin
-        # one token picks distinct experts: first and last appearance are the same
+        # one token picks distinct experts: one pair each, and first and last appearance are the same
         together = self._one_token[step]
+        current = LayerSet(step, layer, base, keys, None if together else dict(zip(keys, pairs, strict=True)))
+        if together:
+            touched = keys
+        else:
+            begin = self._set_ptr[target]
+            touched = [base + e for e in self.plan.set_touch[begin : begin + len(keys)].tolist()]
+        if memory.placed[layer]:
+            touched = [key for key in touched if state[key] != PLACED]
+        cache.policy.lookups(touched)
+        pinned, evictable, size = memory.residency.pinned, memory.residency.evictable, memory.sizes[layer]
+        ready: list[int] = []
         late: list[int] = []
         missed: list[int] = []
         staged: list[int] = []
         for key in keys:
             there = state[key]
-            if there == PLACED:
-                ready.append(key)
-                continue
-            if together:
-                touch(key)
             if there == RESIDENT:
                 ready.append(key)
-                pin(key)
+                # `cache.pin` written out: this runs for every hit
+                pinned[key] = 1
+                if evictable[key]:
+                    evictable[key] = 0
+                    cache.evictable_bytes -= size
                 if key in unused:
                     unused.discard(key)
                     self.record.prefetch_used += 1
+            elif there == PLACED:
+                ready.append(key)
             elif key in staging:
                 ready.append(key)
                 staged.append(key)
@@ -106,13 +115,8 @@ class Host:
                 self._late(inflight[key])
             else:
                 missed.append(key)
-        if not together:
-            begin = self._set_ptr[target]
-            for expert in self.plan.set_touch[begin : begin + len(keys)].tolist():
-                if state[base + expert] != PLACED:
-                    touch(base + expert)
-        pending.update(late)
-        pending.update(missed)
+        current.ready = ready
+        current.pending = {*late, *missed}
         current.n_ready_hits = len(ready)
         self.current = current
         for key in staged:
@@ -123,11 +127,11 @@ class Host:
             else:
                 staging[key] = -1
         if staging:
-            memory.free_passed(target, current.pairs)
+            memory.free_passed(target, keys)
         walk = missed
         if self.two_level:
             self._cancel(target, current)
-            walk = [k for k in keys if k in pending and not (k in inflight and inflight[k].in_service)]
+            walk = [k for k in keys if k in current.pending and not (k in inflight and inflight[k].in_service)]
         return current, (len(ready), len(late), len(missed)), self._in_demand_order(walk, keys, weights)
 
     def _late(self, transfer: Transfer) -> None:
@@ -143,7 +147,7 @@ class Host:
 
     def _cancel(self, target: int, current: LayerSet) -> None:
         """two_level: what was fetched for this very set and was not selected need not come any more."""
-        for transfer in [t for t in self.inflight.values() if t.target == target and t.key not in current.pairs]:
+        for transfer in [t for t in self.inflight.values() if t.target == target and t.key not in current.keys]:
             if transfer.prefetch and not transfer.used:
                 self.link.cancel(transfer)  # type: ignore[union-attr]
 
@@ -169,12 +173,8 @@ class Host:
         return self.schedule.demands(walk, dict(zip(keys, weights, strict=True)), moved)
 
     def walk(self, order: list[int], layer: int) -> Generator[Event, Any, tuple[int, int]]:
-        """The demand walk from now on: (tick at which the stream is free, host overhead).
-
-        Between R and the end nothing but arrivals can happen to the caches, so where those are computed the walk runs
-        ahead of the clock; else it yields.
-        """
-        env, memory, computed = self.env, self.memory, self.computed
+        """The demand walk from now on: (tick at which the stream is free, host overhead)."""
+        env, memory = self.env, self.memory
         h = env.now
         issue = self._issue[layer]
         group = IssueGroup()
@@ -193,8 +193,6 @@ class Host:
             if self.waiting:
                 self._wait(key, group)
                 continue
-            if computed and h > env.now:
-                self.link.settle(h)  # type: ignore[union-attr]
             cost = memory.claim_demand(key, layer)
             if cost is None:
                 self._wait(key, group)
@@ -206,9 +204,43 @@ class Host:
                 cost = 0
             if pause:
                 h += pause
-                if not computed:
-                    yield At(env, h - env.now, Phase.ISSUE)
+                if not env.pass_to(pause, Phase.ISSUE):
+                    yield At(env, pause, Phase.ISSUE)
             self._issue_demand(key, layer, cost, group, h)
+        return h, host_cost
+
+    def walk_ahead(self, order: list[int], layer: int, link: ComputedLink) -> tuple[int, int]:
+        """`walk` where arrivals are computed: nothing else can happen to the caches before its end, so that it need
+        not wait for the clock."""
+        memory, copies, host_pays = self.memory, link.copies, self._host_cost
+        size, step, base = memory.sizes[layer], self.step, layer * self.n
+        issue = self._issue[layer]
+        group = IssueGroup()
+        host_cost = 0
+        h = self.env.now
+        for key in order:
+            if self.waiting:
+                self._wait(key, group)
+                continue
+            if copies and copies[0].end <= h:
+                link.settle(h)
+            cost = memory.claim_demand(key, layer)
+            if cost is None:
+                self._wait(key, group)
+                continue
+            h += issue
+            if cost and host_pays:
+                h += cost
+                host_cost += cost
+                cost = 0
+            # `send` written out: this runs for every miss
+            transfer = Transfer(key, layer, key - base, size, group, step)
+            if cost:
+                transfer.overhead = cost
+            transfer.number = self._numbers
+            self._numbers += 1
+            self.inflight[key] = transfer
+            link.join(transfer, h)
         return h, host_cost
 
     def _give_up(self, transfer: Transfer) -> None:
@@ -277,8 +309,11 @@ class Host:
         """Issue a transfer: number it and hand it to the first server of its path."""
         transfer.number = self._numbers
         self._numbers += 1
-        transfer.admitted = at
         self.inflight[transfer.key] = transfer
+        if self.computed:
+            self.link.join(transfer, at)  # type: ignore[union-attr]
+            return
+        transfer.admitted = at
         if self.dram is not None:
             if not self.dram.ask(transfer, at) and not transfer.waited:
                 self.record.waits_for_bytes += 1
@@ -330,8 +365,14 @@ class Host:
             cache = memory.cache_of[layer]
             assert cache is not None
             if not transfer.entered:
-                cache.enter(key, transfer.used)
-            cache.arrive(key)
+                cache.policy.insert(key, transfer.used)
+            # `cache.arrive` written out: this runs for every load
+            residency = memory.residency
+            residency.state[key] = RESIDENT
+            residency.by_layer[layer] += 1
+            if not residency.pinned[key]:
+                residency.evictable[key] = 1
+                cache.evictable_bytes += transfer.size
             if not transfer.used:
                 memory.unused.add(key)
         if self.dram is not None:
@@ -339,10 +380,11 @@ class Host:
         if current is not None and key in current.pending:
             current.pending.discard(key)
             current.ready.append(key)
-            if current.last_arrival != now:
+            if current.last_arrival == now:
+                current.arrivals.append(transfer)
+            else:
                 current.last_arrival = now
-                current.arrivals = []
-            current.arrivals.append(transfer)
+                current.arrivals = [transfer]
             if self.stream_waits is not None:
                 wake(self.stream_waits, Phase.STREAM_PICK)
         if not self.computed:

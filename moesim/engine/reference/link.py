@@ -37,23 +37,28 @@ class ComputedLink:
         self._transfer_ps = plan.transfer_ps
         self._loop = plan.method == "loop"
         self._t0 = plan.copy_overhead_ps * (plan.pieces if self._loop else 1)
-        self._queue: deque[Transfer] = deque()
+        self.copies: deque[Transfer] = deque()
+        """Not ended when last settled, in order."""
         self._free_at = 0
 
     def join(self, transfer: Transfer, at: int) -> None:
         """A copy joins the queue at tick `at` (not before the joins that came earlier)."""
         start = max(at, self._free_at)
         end = start + self._transfer_ps[transfer.layer] + transfer.overhead
-        if self._loop or not transfer.group.paid:
+        if self._loop:
+            end += self._t0
+        elif not transfer.group.paid:
             end += self._t0
             transfer.group.paid = True
-        transfer.start, transfer.end, transfer.in_dram = start, end, at
+        transfer.admitted = transfer.in_dram = at
+        transfer.start = start
+        transfer.end = end
         self._free_at = end
-        self._queue.append(transfer)
+        self.copies.append(transfer)
 
     def settle(self, now: int) -> None:
         """Work off all arrivals up to `now`. Loads that wait for bytes try again at the very tick of an arrival."""
-        queue, host, record = self._queue, self._host, self._record
+        queue, host, record = self.copies, self._host, self._record
         while queue and queue[0].end <= now:
             transfer = queue.popleft()
             end, size = transfer.end, transfer.size
@@ -67,14 +72,14 @@ class ComputedLink:
 
     def next_end(self, keys: set[int], last: bool) -> int | None:
         """Tick of the first (or last) arrival among `keys`; None if none of them is on its way."""
-        ends = [t.end for t in self._queue if t.key in keys]
-        if not ends:
-            return None
-        return ends[-1] if last else ends[0]
+        for copy in reversed(self.copies) if last else self.copies:
+            if copy.key in keys:
+                return copy.end
+        return None
 
     def next_any(self) -> int | None:
         """Tick of the next arrival."""
-        return self._queue[0].end if self._queue else None
+        return self.copies[0].end if self.copies else None
 
     def backlog_ps(self, now: int) -> int:
         """Ticks until the link has nothing to do."""
@@ -82,9 +87,9 @@ class ComputedLink:
 
     def finish(self, now: int) -> None:
         """Book what was moved of the copy that the end of the run cuts."""
-        if not self._queue or self._queue[0].start >= now:
+        if not self.copies or self.copies[0].start >= now:
             return
-        transfer = self._queue[0]
+        transfer = self.copies[0]
         self._record.link_busy += now - transfer.start
         plan, n = self._plan, self._plan.chunks
         paid_first = transfer.end - transfer.start - self._transfer_ps[transfer.layer] - transfer.overhead

@@ -9,8 +9,9 @@ from simpy import Event
 
 from moesim.engine.reference.events import At, Ticks
 from moesim.engine.reference.host import Host
+from moesim.engine.reference.link import ComputedLink
 from moesim.engine.reference.prefetcher import Prefetcher
-from moesim.engine.reference.transfer import LayerSet
+from moesim.engine.reference.transfer import LayerSet, Transfer
 from moesim.engine.spec import Phase
 from moesim.errors import StuckError
 from moesim.plan.plan import Plan
@@ -41,6 +42,9 @@ class Stream:
         self._wait_for_last = plan.grouping in ("after_all", "hits_then_rest")
         self._shared_wait = plan.grouping == "after_all"
         self._schedule = host.schedule
+        # with this grouping the stream takes whatever is ready
+        self._eager = plan.grouping == "hits_then_arrived"
+        self._link = host.link if isinstance(host.link, ComputedLink) else None
 
     # ---- steps and layers ------------------------------------------------------------------------------------------
 
@@ -146,7 +150,7 @@ class Stream:
     ) -> Generator[Event, Any, None]:
         """From the lookup to the end of the layer."""
         env, plan, record, host = self._env, self._plan, self._record, self._host
-        prefetcher = self._prefetcher
+        prefetcher, link = self._prefetcher, self._link
         looked_up = env.now
         host.settle()
         current, counts, order = host.lookup(step, layer, experts, pairs, weights)
@@ -154,7 +158,10 @@ class Stream:
         if order:
             if prefetcher is not None:
                 prefetcher.walk_begins()
-            free, host_cost = yield from host.walk(order, layer)
+            if link is not None:
+                free, host_cost = host.walk_ahead(order, layer, link)
+            else:
+                free, host_cost = yield from host.walk(order, layer)
             row[_CONTROL] += free - looked_up - host_cost
             row[_MANAGEMENT] += host_cost
         if record.recording:
@@ -173,18 +180,47 @@ class Stream:
         stalled = 0
         first = True
         while shared or current.pending or current.ready:
-            host.settle()
-            if host.computed and host.waiting:
-                host.retry(env.now)
-            group = [] if self._one_by_one and shared else self._choose(current, first)
+            if link is not None:
+                link.settle(env.now)
+                if host.waiting:
+                    host.retry(env.now)
+            if self._eager:
+                group, current.ready = current.ready, []
+            else:
+                group = [] if self._one_by_one and shared else self._choose(current, first)
             run_shared = 0
             first = False
             if shared and (group or not self._shared_wait):
                 run_shared, shared = shared, 0
             elif not group:
-                stalled += yield from self._wait(current, row)
+                start = env.now
+                if link is None:
+                    yield from self._wait(current)
+                else:
+                    while True:
+                        tick = link.next_end(current.pending, self._wait_for_last) or link.next_any()
+                        if tick is None:
+                            raise StuckError(f"step {step}, layer {layer}: nothing is on its way")
+                        if not env.pass_to(tick - env.now, Phase.STREAM_PICK):
+                            yield At(env, tick - env.now, Phase.STREAM_PICK)
+                        link.settle(tick)
+                        if host.waiting:
+                            host.retry(tick)
+                        if self._startable(current):
+                            break
+                stalled += self._book_wait(current, row, start)
                 continue
-            yield from self._compute(current, row, group, run_shared)
+            begun = env.now
+            total, management, experts_ps = self._price(current, row, group, run_shared)
+            if not env.pass_to(total, Phase.STREAM_END):
+                yield At(env, total, Phase.STREAM_END)
+            if record.recording:
+                self._draw_group(current, begun, group, management, run_shared, experts_ps)
+            if link is not None:
+                link.settle(env.now)
+            host.memory.release(group, layer)
+            if host.waiting:
+                host.retry(env.now)
             # the layer ends with its last group; before a further one is picked, others of this tick have their turn
             if (shared or current.pending or current.ready) and not env.pass_to(0, Phase.STREAM_PICK):
                 yield At(env, 0, Phase.STREAM_PICK)
@@ -213,78 +249,67 @@ class Stream:
             current.ready = [key for key in ready if key not in chosen]
         return group
 
-    def _compute(self, current: LayerSet, row: list[int], group: list[int], shared: int) -> Generator[Event, Any, None]:
-        """One group on the stream: its management, the shared part, the experts."""
-        env, record, host = self._env, self._record, self._host
-        layer, start = current.layer, env.now
+    def _price(self, current: LayerSet, row: list[int], group: list[int], shared: int) -> tuple[int, int, int]:
+        """Book one group on the stream: ticks of all of it, of its management, of its experts."""
+        layer = current.layer
         management = experts = 0
         if group:
-            unpaid = host.memory.unpaid
+            unpaid = self._host.memory.unpaid
             if unpaid:
                 management = sum(unpaid.pop(key, 0) for key in group)
-            pairs = current.pairs
-            experts = self._group_ps[self._group_class[layer]][sum([pairs[key] for key in group])][len(group)]
+            count, pairs = len(group), current.pairs
+            picked = count if pairs is None else sum([pairs[key] for key in group])
+            experts = self._group_ps[self._group_class[layer]][picked][count]
         total = management + shared + experts
         row[_MANAGEMENT] += management
         row[_SHARED] += shared
         row[_EXPERTS] += experts
-        record.stream_busy += total
-        if not env.pass_to(total, Phase.STREAM_END):
-            yield At(env, total, Phase.STREAM_END)
-        if record.recording:
-            ids = [key - current.base for key in group]
-            record.slice("stream", "management", start, start + management, current.step, layer)
-            record.slice("stream", "shared", start + management, start + management + shared, current.step, layer)
-            record.slice("stream", "experts", env.now - experts, env.now, current.step, layer, experts=ids)
-        host.settle()
-        host.memory.release(group, layer)
-        if host.waiting:
-            host.retry(env.now)
+        self._record.stream_busy += total
+        return total, management, experts
+
+    def _draw_group(
+        self, current: LayerSet, start: int, group: list[int], management: int, shared: int, experts: int
+    ) -> None:
+        record, step, layer, end = self._record, current.step, current.layer, self._env.now
+        ids = [key - current.base for key in group]
+        record.slice("stream", "management", start, start + management, step, layer)
+        record.slice("stream", "shared", start + management, start + management + shared, step, layer)
+        record.slice("stream", "experts", end - experts, end, step, layer, experts=ids)
 
     # ---- waiting ---------------------------------------------------------------------------------------------------
 
-    def _wait(self, current: LayerSet, row: list[int]) -> Generator[Event, Any, int]:
-        """Nothing can run: idle until an arrival lets something run; ticks waited."""
-        env, host = self._env, self._host
-        start = env.now
+    def _wait(self, current: LayerSet) -> Generator[Event, Any, None]:
+        """Nothing can run: idle until an arrival lets something run."""
+        host = self._host
         while True:
-            if host.computed:
-                tick = self._next_tick(current)
-                if tick is None:
-                    raise StuckError(f"step {current.step}, layer {current.layer}: nothing is on its way")
-                if not env.pass_to(tick - env.now, Phase.STREAM_PICK):
-                    yield At(env, tick - env.now, Phase.STREAM_PICK)
-                host.settle()
-                if host.waiting:
-                    host.retry(env.now)
-            else:
-                host.stream_waits = Event(env)
-                yield host.stream_waits
-                host.stream_waits = None
+            host.stream_waits = Event(self._env)
+            yield host.stream_waits
+            host.stream_waits = None
             if self._startable(current):
-                return self._book_wait(current, row, start)
-
-    def _next_tick(self, current: LayerSet) -> int | None:
-        link = self._host.link
-        tick = link.next_end(current.pending, self._wait_for_last) if current.pending else None  # type: ignore[union-attr]
-        return tick if tick is not None else link.next_any()  # type: ignore[union-attr]
+                return
 
     def _startable(self, current: LayerSet) -> bool:
         ready, waiting = current.ready, current.waiting
+        if self._eager:
+            return bool(ready)
         in_flight = len(current.pending) - waiting
         return bool(ready and self._schedule.group(ready, current.n_ready_hits, in_flight, waiting, False))
 
     def _book_wait(self, current: LayerSet, row: list[int], start: int) -> int:
         """Cut [start, now) at the ticks where the transfer that ended it changed server (rule 11)."""
         now = self._env.now
-        cause = min(current.arrivals, key=lambda t: t.expert)
+        arrivals = current.arrivals
+        cause = arrivals[0] if len(arrivals) == 1 else min(arrivals, key=lambda t: t.expert)
         admitted = min(max(cause.admitted, start), now)
         in_dram = min(max(cause.in_dram, admitted), now)
         row[_STALL_CACHE] += admitted - start
         row[_STALL_STORAGE] += in_dram - admitted
         row[_STALL_LINK] += now - in_dram
         self._record.waits.append(Wait(current.step, current.layer, start, now, cause.expert, cause.number))
-        self._record.slice(
-            "stream", "wait", start, now, current.step, current.layer, experts=(cause.expert,), transfer=cause.number
-        )
-        return int(now - start)
+        if self._record.recording:
+            self._draw_wait(current, start, now, cause)
+        return now - start
+
+    def _draw_wait(self, current: LayerSet, start: int, end: int, cause: Transfer) -> None:
+        step, layer, ids = current.step, current.layer, (cause.expert,)
+        self._record.slice("stream", "wait", start, end, step, layer, experts=ids, transfer=cause.number)

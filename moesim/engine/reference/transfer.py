@@ -66,9 +66,13 @@ class LayerSet:
         "waiting",
     )  # fmt: skip
 
-    def __init__(self, step: int, layer: int, base: int, keys: list[int], pairs: list[int]) -> None:
-        self.step, self.layer, self.base, self.keys = step, layer, base, keys
-        self.pairs = dict(zip(keys, pairs, strict=True))
+    def __init__(self, step: int, layer: int, base: int, keys: list[int], pairs: dict[int, int] | None) -> None:
+        self.step = step
+        self.layer = layer
+        self.base = base
+        self.keys = keys
+        self.pairs = pairs
+        """Token-expert pairs of each key; None where each has one."""
         self.ready: list[int] = []
         """Not computed, weights in place: hits in set order, then arrivals in order."""
         self.n_ready_hits = 0

@@ -28,6 +28,7 @@ class EngineView(View):
         self._ptr: list[int] = plan.set_ptr.tolist()
         self._pick_ptr: list[int] = plan.pick_ptr.tolist()
         self._top_k: list[int] = plan.top_k.tolist()
+        self._kept: dict[int, tuple[int, list[int], list[int]]] = {}
 
     @property
     def now(self) -> int:
@@ -57,10 +58,22 @@ class EngineView(View):
             raise LookupError(f"step {step}, layer {layer} has not been looked up yet")
         return at
 
+    def _sets(self, step: int) -> tuple[int, list[int], list[int]]:
+        """Start, experts and weights of all sets of a step, as lists: policies ask for one layer after the other."""
+        kept = self._kept.get(step)
+        if kept is None:
+            if len(self._kept) > 2:
+                self._kept.clear()
+            layers = self._plan.n_layers
+            begin, end = self._ptr[step * layers], self._ptr[(step + 1) * layers]
+            kept = begin, self._plan.set_expert[begin:end].tolist(), self._plan.set_weight[begin:end].tolist()
+            self._kept[step] = kept
+        return kept
+
     def past_set(self, step: int, layer: int) -> Sequence[int]:
         at = self._past(step, layer)
-        row: list[int] = self._plan.set_expert[self._ptr[at] : self._ptr[at + 1]].tolist()
-        return row
+        begin, experts, _ = self._sets(step)
+        return experts[self._ptr[at] - begin : self._ptr[at + 1] - begin]
 
     def past_last_token(self, step: int, layer: int) -> Sequence[int]:
         at = self._past(step, layer)
@@ -70,8 +83,9 @@ class EngineView(View):
 
     def true_set(self, step: int, layer: int) -> Sequence[tuple[int, int]]:
         at = step * self._plan.n_layers + layer
-        span = slice(self._ptr[at], self._ptr[at + 1])
-        return list(zip(self._plan.set_expert[span].tolist(), self._plan.set_weight[span].tolist(), strict=True))
+        begin, experts, weights = self._sets(step)
+        first, end = self._ptr[at] - begin, self._ptr[at + 1] - begin
+        return list(zip(experts[first:end], weights[first:end], strict=True))
 
     def experts_of(self, layer: int) -> int:
         return self._plan.n_experts
