@@ -174,12 +174,13 @@ and evictable (unless pinned), whether or not its target is past.
   prediction is issued (source `layer_start` with a single MoE layer).
 - `next_gate` (parametric), decode steps only: for d = 1..len(recall), target t = the d-th MoE layer after l in the
   same step (none past the last). Let T = the true set of (s, t) by weight descending, then first appearance, r = rank
-  from 0. right = those with draw(seed, "prefetch", s, t, r, d) < threshold(recall[d-1]), at most n = `experts` of
-  them, in rank order. c = how many of them are neither resident, in staging, in flight nor pinned. w = floor(x) +
-  [draw(seed, "prefetch-count", s, t, 0, d) < threshold(x - floor(x))] with x = c * (1 - p) / p, p = precision[d-1], at
-  most n - len(right) and at most the number of candidates = experts of layer t neither in T nor resident, in staging,
-  in flight or pinned, ascending. Wrong expert j = 0..w-1: candidate number draw(seed, "prefetch-wrong", s, t, j, d)
-  mod (candidates left), removed from the list. Predicted: right, then wrong, in these orders, d by d.
+  from 0. Found = those with draw(seed, "prefetch", s, t, r, d) < threshold(recall[d-1]), in rank order, the first n =
+  `experts` of them. For the first j of the found: c = how many of them are neither resident, in staging, in flight nor
+  pinned, x = c * (1 - p) / p with p = precision[d-1], w = floor(x) + [u < threshold(x - floor(x))] with u = draw(seed,
+  "prefetch-count", s, t, 0, d). Right = the first j of the found for the largest j with j + w <= n. Wrong: w of them,
+  at most the number of candidates = experts of layer t neither in T nor resident, in staging, in flight or pinned,
+  ascending. Wrong expert i = 0..w-1: candidate number draw(seed, "prefetch-wrong", s, t, i, d) mod (candidates left),
+  removed from the list. Predicted: right, then wrong, in these orders, d by d.
 
 9. Overheads
 ------------

@@ -218,12 +218,16 @@ class Demand(Path):
             known = {e for e in range(self.N) if self._present(t * self.N + e) or t * self.N + e in self.flying}
             odds = threshold(Fraction(recall))
             right = [e for r, e in enumerate(truth) if draw(seed, stream_id("prefetch"), s, t, r, d) < odds][:most]
-            x = sum(e not in known for e in right) * (1 - precision) / precision
-            more = draw(seed, stream_id("prefetch-count"), s, t, 0, d) < threshold(x - x.__floor__())
+            while True:
+                x = sum(e not in known for e in right) * (1 - precision) / precision
+                more = draw(seed, stream_id("prefetch-count"), s, t, 0, d) < threshold(x - x.__floor__())
+                if len(right) + x.__floor__() + more <= most:
+                    break
+                right.pop()
             left = [e for e in range(self.N) if e not in truth and e not in known]
             wrong = [
                 left.pop(draw(seed, stream_id("prefetch-wrong"), s, t, j, d) % len(left))
-                for j in range(min(x.__floor__() + more, most - len(right), len(left)))
+                for j in range(min(x.__floor__() + more, len(left)))
             ]
             out += [(s, t, e) for e in right + wrong]
         return out

@@ -24,7 +24,8 @@ class NextGate(Prefetch):
 
     recall[d-1] = share of a layer's true experts that a gate d layers ahead finds; precision[d-1] = share of right ones
     among its guesses that were neither resident nor on their way. With c right guesses of that sort, the mean number
-    of wrong ones is c * (1 - precision) / precision. Rule 8 of `moesim.engine.spec` gives the draws.
+    of wrong ones is c * (1 - precision) / precision; right ones give way to them, so that there are `experts` guesses
+    at most. Rule 8 of `moesim.engine.spec` gives the draws.
     Changed events: copies queued at each lookup, into staging or the cache; wrong ones waste the link.
     """
 
@@ -72,14 +73,20 @@ class NextGate(Prefetch):
         seed = view.seed
         # sorted is stable: equal weights keep the order of first appearance
         truth = [e for e, _ in sorted(view.true_set(step, target), key=lambda pair: -pair[1])]
-        found = [e for rank, e in enumerate(truth) if draw(seed, _RIGHT, step, target, rank, ahead) < recall]
-        right = found[: self._n]
-        moving = sum(not (view.is_resident(target, e) or view.is_loading(target, e)) for e in right)
-        mean = moving * self._wrong_per_right[ahead - 1]
-        whole = mean.numerator // mean.denominator
-        extra = draw(seed, _COUNT, step, target, 0, ahead) < threshold(mean - whole)
-        wanted = min(whole + extra, self._n - len(right))
-        if wanted <= 0:
+        found = [e for rank, e in enumerate(truth) if draw(seed, _RIGHT, step, target, rank, ahead) < recall][: self._n]
+        moving = [0]
+        for e in found:
+            moving.append(moving[-1] + (not (view.is_resident(target, e) or view.is_loading(target, e))))
+        share = draw(seed, _COUNT, step, target, 0, ahead)
+        # as many right guesses as leave room for the wrong ones that the precision asks for
+        for n_right in range(len(found), -1, -1):
+            mean = moving[n_right] * self._wrong_per_right[ahead - 1]
+            whole = mean.numerator // mean.denominator
+            wanted = whole + (share < threshold(mean - whole))
+            if n_right + wanted <= self._n:
+                break
+        right = found[:n_right]
+        if not wanted:
             return right
         true = set(truth)
         candidates = [
