@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from moesim.engine.reference.computed_stream import ComputedStream
 from moesim.engine.reference.events import Ticks
 from moesim.engine.reference.host import Host
+from moesim.engine.reference.link import ComputedLink
 from moesim.engine.reference.stream import Stream
 from moesim.plan.plan import Plan
 from moesim.results.result import Result
@@ -24,7 +26,12 @@ def simulate(plan: Plan, progress: Callable[[int], None] | None = None) -> Resul
     """
     env = Ticks()
     host = Host(env, plan)
-    stream = Stream(env, plan, host, progress)
+    link = host.link
+    stream = (
+        ComputedStream(env, plan, host, progress, link)
+        if isinstance(link, ComputedLink)
+        else Stream(env, plan, host, progress)
+    )
     if plan.n_steps:
         env.run(until=env.process(stream.run()))
     host.finish()

@@ -15,6 +15,11 @@ __all__ = ["At", "Ticks", "call_at", "wake"]
 class Ticks(Environment):
     """A SimPy environment whose clock is an integer."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.agenda = self._queue
+        """What is scheduled; empty while a process runs that nobody else has anything to do with."""
+
     @property
     def now(self) -> int:
         """The current tick."""
@@ -28,12 +33,16 @@ class Ticks(Environment):
         the current event.
         """
         tick = self._now + delay
-        if self._queue:
-            first = self._queue[0]
+        if self.agenda:
+            first = self.agenda[0]
             if first[0] < tick or (first[0] == tick and first[1] <= phase):
                 return False
         self._now = tick
         return True
+
+    def catch_up(self, tick: int) -> None:
+        """Set the clock of a process that kept its own while the agenda was empty."""
+        self._now = tick
 
 
 class At(Event):

@@ -35,7 +35,8 @@ class Recorder:
         self.layer_misses: list[int] = []
         self.breakdown: list[list[int]] = []
         self.residency: list[list[int]] = []
-        self.waits: list[Wait] = []
+        self.waits: list[tuple[int, int, int, int, int, int]] = []
+        """Fields of `Wait`."""
         self.timeline: list[Slice] = []
         self._window = plan.timeline_steps or (1, 0)
         self.recording = False
@@ -103,6 +104,6 @@ class Recorder:
             step_bytes=np.array(self.step_bytes, dtype=np.int64),
             residency=np.array(self.residency, dtype=np.int32).reshape(shape),
             counters={name: int(getattr(self, name)) for name in COUNTERS},
-            waits=self.waits,
+            waits=[*map(Wait._make, self.waits)],
             timeline=self.timeline,
         )

@@ -9,19 +9,17 @@ from simpy import Event
 
 from moesim.engine.reference.events import At, Ticks
 from moesim.engine.reference.host import Host
-from moesim.engine.reference.link import ComputedLink
 from moesim.engine.reference.prefetcher import Prefetcher
 from moesim.engine.reference.transfer import LayerSet, Transfer
 from moesim.engine.spec import Phase
-from moesim.errors import StuckError
 from moesim.plan.plan import Plan
-from moesim.results.result import BREAKDOWN, Wait
+from moesim.results.result import BREAKDOWN
 
 __all__ = ["Stream"]
 
 (
-    _ATTENTION, _ROUTER, _CONTROL, _MANAGEMENT, _EXPERTS, _SHARED, _DENSE, _HEAD, _HOST_GAP, _COLLECTIVE,
-    _STALL_LINK, _STALL_STORAGE, _STALL_CACHE, _STALL_CPU,
+    ATTENTION, ROUTER, CONTROL, MANAGEMENT, EXPERTS, SHARED, DENSE, HEAD, HOST_GAP, COLLECTIVE,
+    STALL_LINK, STALL_STORAGE, STALL_CACHE, STALL_CPU,
 ) = range(len(BREAKDOWN))  # fmt: skip
 
 
@@ -42,9 +40,6 @@ class Stream:
         self._wait_for_last = plan.grouping in ("after_all", "hits_then_rest")
         self._shared_wait = plan.grouping == "after_all"
         self._schedule = host.schedule
-        # with this grouping the stream takes whatever is ready
-        self._eager = plan.grouping == "hits_then_arrived"
-        self._link = host.link if isinstance(host.link, ComputedLink) else None
 
     # ---- steps and layers ------------------------------------------------------------------------------------------
 
@@ -79,9 +74,9 @@ class Stream:
                 if prefetcher is not None and prefetcher.by_layer:
                     prefetcher.layer_starts(step, layer)
                 compute = attention[layer] + router[layer]
-                row[_ATTENTION] += attention[layer]
-                row[_ROUTER] += router[layer]
-                row[_CONTROL] += control[layer]
+                row[ATTENTION] += attention[layer]
+                row[ROUTER] += router[layer]
+                row[CONTROL] += control[layer]
                 record.stream_busy += compute
                 if router[layer] + control[layer] == 0 and compute:
                     # the router is picked in the tick of the lookup, after what is issued there
@@ -105,8 +100,8 @@ class Stream:
         start = env.now
         if attention + dense and not env.pass_to(attention + dense, Phase.STREAM_END):
             yield At(env, attention + dense, Phase.STREAM_END)
-        row[_ATTENTION] += attention
-        row[_DENSE] += dense
+        row[ATTENTION] += attention
+        row[DENSE] += dense
         record.stream_busy += attention + dense
         record.slice("stream", "attention", start, start + attention, step, layer)
         record.slice("stream", "dense", start + attention, env.now, step, layer)
@@ -119,8 +114,8 @@ class Stream:
         start, head, gap = env.now, int(plan.head_ps[step]), int(plan.host_gap_ps[step])
         if head + gap and not env.pass_to(head + gap, Phase.STREAM_END):
             yield At(env, head + gap, Phase.STREAM_END)
-        row[_HEAD] += head
-        row[_HOST_GAP] += gap
+        row[HEAD] += head
+        row[HOST_GAP] += gap
         record.stream_busy += head
         record.slice("stream", "head", start, start + head, step, plan.n_layers - 1)
         record.slice("stream", "host_gap", start + head, env.now, step, plan.n_layers - 1)
@@ -136,6 +131,10 @@ class Stream:
         record.slice("stream", "attention", start, start + attention, step, layer)
         record.slice("stream", "router", start + attention, start + attention + router, step, layer)
 
+    def _draw_control(self, step: int, layer: int, looked_up: int, free: int) -> None:
+        start = looked_up - int(self._plan.d2h_sync_ps[layer] + self._plan.lookup_ps[layer])
+        self._record.slice("stream", "control", start, free, step, layer)
+
     # ---- one MoE layer ---------------------------------------------------------------------------------------------
 
     def _experts(
@@ -149,24 +148,18 @@ class Stream:
         shared: int,
     ) -> Generator[Event, Any, None]:
         """From the lookup to the end of the layer."""
-        env, plan, record, host = self._env, self._plan, self._record, self._host
-        prefetcher, link = self._prefetcher, self._link
+        env, record, host, prefetcher = self._env, self._record, self._host, self._prefetcher
         looked_up = env.now
-        host.settle()
         current, counts, order = host.lookup(step, layer, experts, pairs, weights)
         free = looked_up
         if order:
             if prefetcher is not None:
                 prefetcher.walk_begins()
-            if link is not None:
-                free, host_cost = host.walk_ahead(order, layer, link)
-            else:
-                free, host_cost = yield from host.walk(order, layer)
-            row[_CONTROL] += free - looked_up - host_cost
-            row[_MANAGEMENT] += host_cost
+            free, host_cost = yield from host.walk(order, layer)
+            row[CONTROL] += free - looked_up - host_cost
+            row[MANAGEMENT] += host_cost
         if record.recording:
-            start = looked_up - int(plan.d2h_sync_ps[layer] + plan.lookup_ps[layer])
-            record.slice("stream", "control", start, free, step, layer)
+            self._draw_control(step, layer, looked_up, free)
         if prefetcher is not None:
             prefetcher.walk_ends(free)
             if free > env.now and not env.pass_to(free - env.now, Phase.ISSUE):
@@ -180,34 +173,14 @@ class Stream:
         stalled = 0
         first = True
         while shared or current.pending or current.ready:
-            if link is not None:
-                link.settle(env.now)
-                if host.waiting:
-                    host.retry(env.now)
-            if self._eager:
-                group, current.ready = current.ready, []
-            else:
-                group = [] if self._one_by_one and shared else self._choose(current, first)
+            group = [] if self._one_by_one and shared else self._choose(current, first)
             run_shared = 0
             first = False
             if shared and (group or not self._shared_wait):
                 run_shared, shared = shared, 0
             elif not group:
                 start = env.now
-                if link is None:
-                    yield from self._wait(current)
-                else:
-                    while True:
-                        tick = link.next_end(current.pending, self._wait_for_last) or link.next_any()
-                        if tick is None:
-                            raise StuckError(f"step {step}, layer {layer}: nothing is on its way")
-                        if not env.pass_to(tick - env.now, Phase.STREAM_PICK):
-                            yield At(env, tick - env.now, Phase.STREAM_PICK)
-                        link.settle(tick)
-                        if host.waiting:
-                            host.retry(tick)
-                        if self._startable(current):
-                            break
+                yield from self._wait(current)
                 stalled += self._book_wait(current, row, start)
                 continue
             begun = env.now
@@ -215,9 +188,7 @@ class Stream:
             if not env.pass_to(total, Phase.STREAM_END):
                 yield At(env, total, Phase.STREAM_END)
             if record.recording:
-                self._draw_group(current, begun, group, management, run_shared, experts_ps)
-            if link is not None:
-                link.settle(env.now)
+                self._draw_group(current, begun, env.now, group, management, run_shared, experts_ps)
             host.memory.release(group, layer)
             if host.waiting:
                 host.retry(env.now)
@@ -229,10 +200,9 @@ class Stream:
             start = env.now
             if not env.pass_to(end_cost, Phase.STREAM_END):
                 yield At(env, end_cost, Phase.STREAM_END)
-            row[_MANAGEMENT] += end_cost
+            row[MANAGEMENT] += end_cost
             record.stream_busy += end_cost
             record.slice("stream", "management", start, env.now, step, layer)
-            host.settle()
         host.current = None
         record.end_layer(env.now, counts, stalled)
 
@@ -261,16 +231,16 @@ class Stream:
             picked = count if pairs is None else sum([pairs[key] for key in group])
             experts = self._group_ps[self._group_class[layer]][picked][count]
         total = management + shared + experts
-        row[_MANAGEMENT] += management
-        row[_SHARED] += shared
-        row[_EXPERTS] += experts
+        row[MANAGEMENT] += management
+        row[SHARED] += shared
+        row[EXPERTS] += experts
         self._record.stream_busy += total
         return total, management, experts
 
     def _draw_group(
-        self, current: LayerSet, start: int, group: list[int], management: int, shared: int, experts: int
+        self, current: LayerSet, start: int, end: int, group: list[int], management: int, shared: int, experts: int
     ) -> None:
-        record, step, layer, end = self._record, current.step, current.layer, self._env.now
+        record, step, layer = self._record, current.step, current.layer
         ids = [key - current.base for key in group]
         record.slice("stream", "management", start, start + management, step, layer)
         record.slice("stream", "shared", start + management, start + management + shared, step, layer)
@@ -290,8 +260,6 @@ class Stream:
 
     def _startable(self, current: LayerSet) -> bool:
         ready, waiting = current.ready, current.waiting
-        if self._eager:
-            return bool(ready)
         in_flight = len(current.pending) - waiting
         return bool(ready and self._schedule.group(ready, current.n_ready_hits, in_flight, waiting, False))
 
@@ -302,10 +270,10 @@ class Stream:
         cause = arrivals[0] if len(arrivals) == 1 else min(arrivals, key=lambda t: t.expert)
         admitted = min(max(cause.admitted, start), now)
         in_dram = min(max(cause.in_dram, admitted), now)
-        row[_STALL_CACHE] += admitted - start
-        row[_STALL_STORAGE] += in_dram - admitted
-        row[_STALL_LINK] += now - in_dram
-        self._record.waits.append(Wait(current.step, current.layer, start, now, cause.expert, cause.number))
+        row[STALL_CACHE] += admitted - start
+        row[STALL_STORAGE] += in_dram - admitted
+        row[STALL_LINK] += now - in_dram
+        self._record.waits.append((current.step, current.layer, start, now, cause.expert, cause.number))
         if self._record.recording:
             self._draw_wait(current, start, now, cause)
         return now - start
