@@ -97,7 +97,7 @@ def _info(scenario: Scenario, notes: tuple[str, ...], routing: str) -> ScenarioI
         resolved=scenario.resolved(),
         hash=scenario.hash,
         sources={
-            field: {"kind": source.kind, "title": source.title, "url": source.url}
+            field: {"kind": source.kind, "title": source.title, "url": source.url, "date": source.date}
             for field, source in scenario.sources().items()
         },
         seed=scenario.seed,

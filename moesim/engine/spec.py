@@ -48,7 +48,8 @@ A prefetched expert that is looked up (hit or late) is *used*.
 Then, in set order, each hit that lies in prefetch staging moves into the cache if it can claim there (a demand claim
 of rule 4; no transfer, no time) and frees its slot at once; otherwise it stays in its slot until its compute ends and
 is forgotten.
-Then staging slots with complete experts whose target was this (s, l) and that were not selected are freed.
+Then staging slots with complete experts whose target was this (s, l), or one before it that was passed over, and that
+were not selected are freed.
 Then, under `two_level`, rule 7's cancellations. Then the demand walk (rule 5).
 
 4. Caches and claims
@@ -142,7 +143,8 @@ last chunk is not interruptible.
 Promotion: at R, before the walk, every late member of the set becomes HIGH: one in service stays in service and ends
 all its chunks; a queued one leaves LOW and joins the tail of HIGH when the walk comes to it (if it claims then, see
 rule 5); one not yet in the link queue will join HIGH when its first chunk is in DRAM, but not before the walk has come
-to it. Cancellation at the lookup of (s, l): a prefetch whose target is (s, l) and that was not selected: when queued
+to it. Cancellation at the lookup of (s, l): a prefetch whose target is (s, l), or one before it
+that was passed over, and that was not selected: when queued
 (or not yet queued) it vanishes at once, its claim is released, its chunks are wasted; in service it ends the current
 chunk and vanishes then (at a tick at which a chunk of it ends, that chunk has ended and it vanishes at once); if that
 chunk was its last, or in its link overhead, it completes like any other. Until it vanishes it is in flight: looked up

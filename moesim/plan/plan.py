@@ -219,6 +219,7 @@ class Plan:
         ids = layers * self.n_experts
         need(all(0 <= key < ids for key in self.initial), "initial", f"ids below {ids}")
         need(len(self.weights) in (0, len(self.picks)), "weights", "none, or one for each pick")
+        need(self.staging_slots >= 1, "staging_slots", "at least 1: experts that exceed their cache need a place")
         if "link" in self.path:
             link = self.link
             need(link is not None and len(link.transfer_ps) == layers, "link.transfer_ps", f"{layers} durations")

@@ -47,12 +47,12 @@ class Demand(Path):
                 del self.staged[m.id]
                 self.prefetch_slots -= 1
         for i, t in list(self.staged.items()):
-            if t.target == (s, n) and i not in self.current:
+            if t.target is not None and t.target <= (s, n) and i not in self.current:
                 self._free_staged(i)
         todo = [m for m in self.members if m.kind == "miss"]
         if self.two:
             for t in list(self.flying.values()):
-                if t.target == (s, n) and t.id not in self.current:
+                if t.target is not None and t.target <= (s, n) and not t.used and t.id not in self.current:
                     self._cancel(t)
             for m in self.members:
                 if m.transfer is not None:

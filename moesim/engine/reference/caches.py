@@ -210,8 +210,8 @@ class DeviceMemory:
                 self.free_staging += 1
 
     def free_passed(self, target: int, selected: Collection[int]) -> None:
-        """Staging slots of complete experts meant for `target` that were not selected become free."""
-        for key in [k for k, t in self.staging.items() if t == target and k not in selected]:
+        """Staging slots of complete experts meant for `target` or before that were not selected become free."""
+        for key in [k for k, t in self.staging.items() if 0 <= t <= target and k not in selected]:
             self.free_slot(key)
 
     def free_slot(self, key: int) -> None:

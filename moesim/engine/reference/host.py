@@ -147,7 +147,7 @@ class Host:
 
     def _cancel(self, target: int, current: LayerSet) -> None:
         """two_level: what was fetched for this very set and was not selected need not come any more."""
-        for transfer in [t for t in self.inflight.values() if t.target == target and t.key not in current.keys]:
+        for transfer in [t for t in self.inflight.values() if 0 <= t.target <= target and t.key not in current.keys]:
             if transfer.prefetch and not transfer.used:
                 self.link.cancel(transfer)  # type: ignore[union-attr]
 

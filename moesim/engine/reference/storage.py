@@ -107,7 +107,7 @@ class Storage:
 
     def _ender(self, lane: int) -> Callable[[object], None]:
         def ended(_: object) -> None:
-            offset, reading = self._leave(lane, self._env.now)
+            offset, reading = self._leave(lane, self._env.now, ended=True)
             self._record.bytes_read += reading.sizes[offset]
             self._free.append(lane)
             self._free.sort()
@@ -118,17 +118,18 @@ class Storage:
 
         return ended
 
-    def _leave(self, lane: int, now: int) -> tuple[int, Reading]:
-        """Book the read that leaves a lane: (offset, reading)."""
+    def _leave(self, lane: int, now: int, *, ended: bool) -> tuple[int, Reading]:
+        """Book the read that leaves a lane, ended or cut: (offset, reading)."""
         start, number, offset, reading = self._running.pop(lane)
         self._record.storage_busy += now - start
         self._record.slice(
             f"storage {lane}", "read", start, now, self._host.step, reading.layer,
-            experts=(reading.key % self._host.n,), transfer=number, size=reading.sizes[offset],
+            experts=(reading.key % self._host.n,), transfer=number,
+            size=reading.sizes[offset] if ended else 0,
         )  # fmt: skip
         return offset, reading
 
     def finish(self, now: int) -> None:
         """Book the busy time of reads that the end of the run cuts."""
         for lane in list(self._running):
-            self._leave(lane, now)
+            self._leave(lane, now, ended=False)
