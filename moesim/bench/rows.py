@@ -13,10 +13,8 @@ from typing import Any, Literal
 from moesim.bench.clock import best_cpu, best_wall
 from moesim.bench.shapes import decode_plan, qwen3_30b
 from moesim.bench.textbook import Textbook, TextbookResult
-from moesim.engine.reference import simulate
+from moesim.engine.reference import run, simulate
 from moesim.engine.reference.events import Ticks
-from moesim.engine.reference.host import Host
-from moesim.engine.reference.stream import Stream
 from moesim.plan.plan import Plan
 
 __all__ = ["Row", "measure"]
@@ -72,8 +70,7 @@ def _accesses(plan: Plan) -> int:
 def _events(plan: Plan) -> int:
     """SimPy events that the engine schedules for a plan."""
     env = Ticks()
-    host = Host(env, plan)
-    env.run(until=env.process(Stream(env, plan, host, None).run()))
+    run(env, plan)
     return next(env._eid)
 
 

@@ -1,7 +1,8 @@
 """The reference engine: the execution model as SimPy processes.
 
 Processes: the stream (`stream`), and where their outcome depends on who is first in time, the link (`queued_link`) and
-storage (`storage`). The host (`host`) decides between events and takes no process of its own.
+storage (`storage`). The host (`host`) decides between events and takes no process of its own. A FIFO link from DRAM
+needs none either: what happens on it is known when it is asked for (`link`, `computed_stream`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from moesim.engine.reference.stream import Stream
 from moesim.plan.plan import Plan
 from moesim.results.result import Result
 
-__all__ = ["simulate"]
+__all__ = ["run", "simulate"]
 
 
 def simulate(plan: Plan, progress: Callable[[int], None] | None = None) -> Result:
@@ -24,14 +25,14 @@ def simulate(plan: Plan, progress: Callable[[int], None] | None = None) -> Resul
 
     Raises StuckError if nothing can happen any more before the last step has ended (a fault of a policy).
     """
-    env = Ticks()
+    return run(Ticks(), plan, progress)
+
+
+def run(env: Ticks, plan: Plan, progress: Callable[[int], None] | None = None) -> Result:
+    """`simulate` in an environment of the caller, who can ask it afterwards what SimPy had to do."""
     host = Host(env, plan)
-    link = host.link
-    stream = (
-        ComputedStream(env, plan, host, progress, link)
-        if isinstance(link, ComputedLink)
-        else Stream(env, plan, host, progress)
-    )
+    make = ComputedStream if isinstance(host.link, ComputedLink) else Stream
+    stream = make(env, plan, host, progress)
     if plan.n_steps:
         env.run(until=env.process(stream.run()))
     host.finish()

@@ -28,11 +28,10 @@ __all__ = ["ComputedStream"]
 class ComputedStream(Stream):
     """path link, discipline fifo."""
 
-    def __init__(
-        self, env: Ticks, plan: Plan, host: Host, progress: Callable[[int], None] | None, link: ComputedLink
-    ) -> None:
+    def __init__(self, env: Ticks, plan: Plan, host: Host, progress: Callable[[int], None] | None) -> None:
         super().__init__(env, plan, host, progress)
-        self._link = link
+        assert isinstance(host.link, ComputedLink)
+        self._link = host.link
         # with this grouping the stream takes whatever is ready
         self._eager = plan.grouping == "hits_then_arrived"
 
