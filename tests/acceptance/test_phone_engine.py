@@ -48,21 +48,19 @@ def test_lookups_and_cumulative_hit_rate(run: Run, recorded: dict[str, list[floa
     rate = 100 * r.hits.sum(axis=1).cumsum() / (r.hits + r.misses).sum(axis=1).cumsum()
     far = np.abs(rate[1:] - recorded["cache_hit_pct"]).max()
     print(f"cumulative hit rate {rate[-1]:.4f} %; largest difference after any token {far:.4f} point")
-    # not 0.005: within the one batched prefill the phone renews recency by last appearance, the engine by first
-    assert far < 0.06
+    assert far < 0.0051  # the recording has two decimals
 
 
 def test_bytes_read(run: Run, recorded: dict[str, list[float]]) -> None:
-    """misses * (expert + padding), and the recording's bytes within the hit rate's tolerance."""
+    """misses * (expert + padding), which is what the phone recorded."""
     per_step = (run.result.misses * (run.plan.expert_bytes + PADDING)).sum(axis=1)
     assert run.summary["bytes_read"] == per_step.sum()
     ours, theirs = int(per_step[1:].sum()), int(sum(recorded["read_bytes"]))
     print(f"decode reads {ours} B, recorded {theirs} B: {100 * (ours / theirs - 1):+.3f} %")
-    # 0.02 point of the lookups, each of the largest expert's reads
-    assert abs(ours - theirs) <= 0.0002 * 39_526 * int(run.plan.expert_bytes.max() + PADDING)
+    assert abs(ours - theirs) <= 512
     exact = int((per_step[1:] == np.array(recorded["read_bytes"])).sum())
     print(f"{exact} of 128 steps read exactly the recorded bytes")
-    assert exact >= 120
+    assert exact >= 127  # one of the recorded numbers is 512 B short of whole experts
 
 
 def test_time_per_token_beside_the_phones(run: Run, recorded: dict[str, list[float]]) -> None:
