@@ -12,7 +12,7 @@ from moesim.hardware.sourced import BandwidthNumber, BytesNumber, ComputeNumber,
 
 __all__ = ["Accelerator", "Cache", "DataType", "Memory"]
 
-DataType = Literal["fp32", "bf16", "fp16", "fp8", "fp4", "int8", "int4"]
+DataType = Literal["fp32", "bf16", "fp16", "fp8", "int8"]
 
 
 class Memory(Frozen):

@@ -24,7 +24,7 @@ class ScenarioInfo:
     hash: str
     """sha256 of the resolved scenario, hexadecimal."""
     sources: Mapping[str, Mapping[str, str]]
-    """Dotted field of `resolved` -> {kind: datasheet | measured | assumed, title, url}."""
+    """Dotted field of `resolved` -> {kind: datasheet | measured | assumed, title, url, date}."""
     seed: int
     routing: str
     """Which routing was used, one line."""

@@ -75,7 +75,8 @@ def _correlation(split: str | Mapping[str, Any]) -> Fraction:
             return Fraction(1 if split == "siblings" else 0)
     elif set(split) == {"correlation"} and not isinstance(split["correlation"], bool):
         try:
-            value = Fraction(Decimal(str(split["correlation"])))
+            given = split["correlation"]
+            value = given if isinstance(given, Fraction) else Fraction(Decimal(str(given)))
         except (InvalidOperation, ValueError, OverflowError):
             value = Fraction(-1)
         if 0 <= value <= 1:

@@ -44,7 +44,7 @@ def scenario_schema() -> Schema:
         "model": {"anyOf": [{"type": "string", "description": "name of a shipped model"}, model]},
     }
     for path, (key, _) in SHORT_FORMS.items():
-        if path not in (("hardware",), ("model",)):
+        if path[0] not in ("hardware", "model"):
             _allow_short_form(properties, defs, path, key)
     return {
         "$schema": _DIALECT,

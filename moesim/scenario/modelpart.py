@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -92,8 +93,13 @@ def build_model(tree: Tree, given_bytes: Sequence[int] | None = None, source: st
     data = tree.plain()
     granularity = data.pop("granularity", 1)
     published = from_dict(data)
-    if isinstance(granularity, bool) or not isinstance(granularity, int | float) or not 0 < granularity <= 2**20:
-        raise InputError(Fault(field="model.granularity", got=granularity, allowed="a number such as 4 or 0.5"))
+    if isinstance(granularity, str):
+        fine = re.fullmatch(r"[1-9][0-9]{0,6}/[1-9][0-9]{0,6}", granularity) is not None
+    else:
+        fine = isinstance(granularity, int | float) and not isinstance(granularity, bool) and 0 < granularity <= 2**20
+    if not fine:
+        allowed = 'a number such as 4 or 0.5, or a ratio such as "1/3"'
+        raise InputError(Fault(field="model.granularity", got=granularity, allowed=allowed))
     if given_bytes is not None and data.get("expert_bytes") is None:
         published = published.with_expert_bytes(given_bytes, source)
     return published, split(published, Fraction(str(granularity)))

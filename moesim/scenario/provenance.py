@@ -30,6 +30,7 @@ class NumberSource(NamedTuple):
     title: str
     kind: str
     url: str = ""
+    date: str = ""
 
 
 def leaves(data: Any, path: str = "") -> list[tuple[str, Any]]:
@@ -74,13 +75,15 @@ def _of(field: str, path: tuple[str | int, ...], tree: Tree, machine: Machine) -
             key = parent.get("source")
             if key is not None and key.value in machine.sources:
                 source = machine.sources[key.value]
-                return NumberSource(source.title, source.kind, source.url)
+                return NumberSource(source.title, source.kind, source.url, source.date)
         return NumberSource(_file(node), "assumed")
     if path[0] == "model":
         table = tree.get("model", "sources", _MODEL_SOURCE)
-        if table is not None and table.is_map and node.place.file == table.place.file:
+        # any line of the table: one that --set changed does not make the others strangers
+        if table is not None and table.is_map and node.place.file in {line.place.file for line in table.value.values()}:
             said = table.plain()
-            return NumberSource(str(said.get("title", "")), "published", str(said.get("url", "")))
+            title, url, date = (str(said.get(name, "")) for name in ("title", "url", "date"))
+            return NumberSource(title, "published", url, date)
     return NumberSource(_file(node), "chosen")
 
 

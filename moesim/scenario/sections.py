@@ -189,6 +189,11 @@ class Sections(Section):
 # A scalar in place of these maps is short for {key: scalar}; True: it also replaces whatever `extends` had there.
 SHORT_FORMS: dict[Path, tuple[str, bool]] = {
     ("hardware",): ("extends", True),
+    ("hardware", "accelerator"): ("extends", True),
+    ("hardware", "host"): ("extends", True),
+    ("hardware", "storage"): ("extends", True),
+    ("hardware", "links", "host_to_device"): ("extends", True),
+    ("hardware", "runtime"): ("extends", True),
     ("model",): ("preset", True),
     ("routing",): ("kind", False),
     ("workload",): ("kind", False),

@@ -46,7 +46,20 @@ def test_kind_outside_the_seams_is_an_ordinary_field() -> None:
 def test_naming_a_machine_replaces_all_of_the_old_one() -> None:
     lower = "hardware: {extends: a, links: {host_to_device: {method: loop}}}"
     assert merged(lower, "hardware: b") == {"hardware": {"extends": "b"}}
-    assert merged("hardware: a", "hardware: {storage: x}") == {"hardware": {"extends": "a", "storage": "x"}}
+    want = {"hardware": {"extends": "a", "storage": {"extends": "x"}}}
+    assert merged("hardware: a", "hardware: {storage: x}") == want
+
+
+def test_a_number_changes_the_part_that_was_named() -> None:
+    lower = "hardware: {extends: a, accelerator: x, links: {host_to_device: y}}"
+    upper = "hardware: {accelerator: {kernel_launch: 1 us}, links: {host_to_device: {method: loop}}}"
+    assert merged(lower, upper) == {
+        "hardware": {
+            "extends": "a",
+            "accelerator": {"extends": "x", "kernel_launch": "1 us"},
+            "links": {"host_to_device": {"extends": "y", "method": "loop"}},
+        }
+    }
 
 
 def test_preset_and_config_push_each_other_out() -> None:

@@ -88,12 +88,12 @@ def test_every_number_has_a_source(folder: Path) -> None:
     scenario = load("base.yaml")
     sources = scenario.sources()
     assert sources["hardware.accelerator.memory.bandwidth.value"] == (
-        "toy gpu datasheet", "datasheet", "https://example.org/gpu.pdf",
+        "toy gpu datasheet", "datasheet", "https://example.org/gpu.pdf", "2024-01",
     )  # fmt: skip
-    assert sources["hardware.runtime.issue.value"] == ("made for this test", "assumed", "")
+    assert sources["hardware.runtime.issue.value"] == ("made for this test", "assumed", "", "")
     assert sources["model.n_layers"].kind == "published"
     assert "config.json" in sources["model.n_layers"].title
-    assert sources["memory.reserve"] == ("base.yaml:16", "chosen", "")
+    assert sources["memory.reserve"] == ("base.yaml:16", "chosen", "", "")
     assert sources["expert_cache.staging_slots"].kind == "default"
     assert "Eliseev" in sources["prefetch.slots"].title
     numbers = {
