@@ -187,7 +187,7 @@ def test_x6_independent_references(
     """T-X6: Zipf 0.8, N 64: LRU by Che, FIFO and RANDOM, static the sum of the largest; the forms are approximations.
 
     They know no sets. Here the set of a token is spared while it is served, which helps FIFO and RANDOM: at 6 of 16
-    by 0.014 and 0.029, as a Monte Carlo of sets alone says (20,000 tokens). At 2 of 24 there are fewer lookups to count.
+    by 0.014 and 0.029, as a Monte Carlo of sets alone says (20,000 tokens). At 2 of 24 fewer lookups are counted.
     """
     law = law_x6(eviction, 64, k, slots, 0.8)
     if vectors:
