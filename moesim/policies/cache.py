@@ -39,8 +39,8 @@ class ExpertCache:
     """
 
     __slots__ = (
-        "_bytes", "_facts", "_n", "_residency", "capacity", "evictable_bytes", "free_slots", "overshoot_peak", "policy",
-        "staging_slots", "used",
+        "_announces", "_bytes", "_facts", "_n", "_residency", "capacity", "evictable_bytes", "free_slots",
+        "overshoot_peak", "policy", "staging_slots", "used",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,7 @@ class ExpertCache:
         self._residency = residency
         self._bytes: Sequence[int] = facts.expert_bytes
         self._n = facts.n_experts
+        self._announces = type(policy).claim is not Eviction.claim
         policy.start(facts)
 
     def admits(self, layer: int) -> bool:
@@ -107,7 +108,8 @@ class ExpertCache:
         # `_leave` written out: this runs for nearly every load
         policy, residency, sizes, n = self.policy, self._residency, self._bytes, self._n
         state, evictable, by_layer = residency.state, residency.evictable, residency.by_layer
-        policy.claim(expert)
+        if self._announces:
+            policy.claim(expert)
         victims = []
         freed = 0
         while freed < need:

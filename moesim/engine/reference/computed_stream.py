@@ -129,7 +129,10 @@ class ComputedStream(Stream):
                 continue
             start = now
             while True:
-                tick = link.next_end(current.pending, self._wait_for_last) or link.next_any()
+                if eager and copies and copies[0].key in current.pending:
+                    tick: int | None = copies[0].end
+                else:
+                    tick = link.next_end(current.pending, self._wait_for_last) or link.next_any()
                 if tick is None:
                     raise StuckError(f"step {step}, layer {layer}: nothing is on its way")
                 if agenda:

@@ -169,7 +169,7 @@ class Host:
     def _in_demand_order(self, walk: list[int], keys: list[int], weights: list[int]) -> list[int]:
         if len(walk) < 2:
             return walk
-        moved = {k: self.inflight[k].moved for k in walk if k in self.inflight}
+        moved = {k: self.inflight[k].moved for k in walk if k in self.inflight} if self.two_level else {}
         return self.schedule.demands(walk, dict(zip(keys, weights, strict=True)), moved)
 
     def walk(self, order: list[int], layer: int) -> Generator[Event, Any, tuple[int, int]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from moesim.core.ticks import ceil_div
 from moesim.engine.reference.transfer import Transfer
 from moesim.plan.plan import LinkPlan
+from moesim.policies.cache import RESIDENT
 
 if TYPE_CHECKING:
     from moesim.engine.reference.host import Host
@@ -40,6 +41,12 @@ class ComputedLink:
         self.copies: deque[Transfer] = deque()
         """Not ended when last settled, in order."""
         self._free_at = 0
+        self._joined = self._busy = 0
+        self._inflight = host.inflight
+        memory, residency = host.memory, host.memory.residency
+        self._slots, self._unused, self._cache_of = memory.slots, memory.unused, memory.cache_of
+        self._state, self._pinned = residency.state, residency.pinned
+        self._evictable, self._by_layer = residency.evictable, residency.by_layer
 
     def join(self, transfer: Transfer, at: int) -> None:
         """A copy joins the queue at tick `at` (not before the joins that came earlier)."""
@@ -54,19 +61,39 @@ class ComputedLink:
         transfer.start = start
         transfer.end = end
         self._free_at = end
+        self._joined += 1
+        self._busy += end - start
         self.copies.append(transfer)
 
     def settle(self, now: int) -> None:
         """Work off all arrivals up to `now`. Loads that wait for bytes try again at the very tick of an arrival."""
-        queue, host, record = self.copies, self._host, self._record
-        while queue and queue[0].end <= now:
-            transfer = queue.popleft()
-            end, size = transfer.end, transfer.size
-            record.link_busy += end - transfer.start
-            record.bytes_loaded += size
+        copies, host, record = self.copies, self._host, self._record
+        while copies and copies[0].end <= now:
+            transfer = copies.popleft()
+            end, key = transfer.end, transfer.key
             if record.recording:
-                self._draw(transfer, end, size)
-            host.arrive(transfer, end)
+                self._draw(transfer, end, transfer.size)
+            if transfer.staged or key in self._slots:
+                host.arrive(transfer, end)
+            else:
+                # `host.arrive` written out for what goes into the cache: this runs for nearly every load
+                layer, size = transfer.layer, transfer.size
+                del self._inflight[key]
+                record.arrived_bytes += size
+                self._state[key] = RESIDENT
+                self._by_layer[layer] += 1
+                if not transfer.entered:
+                    self._cache_of[layer].policy.insert(key, transfer.used)  # type: ignore[union-attr]
+                if not self._pinned[key]:
+                    self._evictable[key] = 1
+                    self._cache_of[layer].evictable_bytes += size  # type: ignore[union-attr]
+                if not transfer.used:
+                    self._unused.add(key)
+                current = host.current
+                if current is not None and key in current.pending:
+                    current.pending.discard(key)
+                    current.ready.append(key)
+                    current.arrivals = [transfer]
             if host.waiting and end < now:
                 host.retry(end)
 
@@ -86,11 +113,15 @@ class ComputedLink:
         return max(0, self._free_at - now)
 
     def finish(self, now: int) -> None:
-        """Book what was moved of the copy that the end of the run cuts."""
+        """Book all that was moved, also of the copy that the end of the run cuts."""
+        record = self._record
+        record.loads = self._joined - len(self.copies)
+        record.bytes_loaded = sum(record.step_bytes) + record.arrived_bytes
+        record.link_busy = self._busy - sum(copy.end - copy.start for copy in self.copies)
         if not self.copies or self.copies[0].start >= now:
             return
         transfer = self.copies[0]
-        self._record.link_busy += now - transfer.start
+        record.link_busy += now - transfer.start
         plan, n = self._plan, self._plan.chunks
         paid_first = transfer.end - transfer.start - self._transfer_ps[transfer.layer] - transfer.overhead
         begun = pieces_begun(plan)
@@ -101,9 +132,9 @@ class ComputedLink:
             if transfer.start + overhead + ceil_div(i * duration, n) <= now:
                 moved = i
         size = ceil_div(moved * transfer.size, n)
-        self._record.bytes_loaded += size
+        record.bytes_loaded += size
         if not transfer.used:
-            self._record.bytes_wasted += size
+            record.bytes_wasted += size
         self._draw(transfer, now, size)
 
     def _draw(self, t: Transfer, end: int, size: int) -> None:

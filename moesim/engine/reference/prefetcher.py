@@ -86,24 +86,43 @@ class Prefetcher:
         """Issue one prediction, in its order (phase 5)."""
         host, plan = self._host, self._plan
         memory, record, layers, n = host.memory, host.record, plan.n_layers, plan.n_experts
+        state, inflight, position, current = memory.state, host.inflight, host.position, host.current
+        one = self._one_ahead if host.computed and plan.prefetch_into == "cache" else self._one
         group = IssueGroup()
         for step, layer, expert in predicted:
             target, key = step * layers + layer, layer * n + expert
-            if target <= host.position:
+            if target <= position:
                 record.prefetch_stale += 1
-            elif memory.is_there(key):
-                if plan.touch_on_predict and memory.state[key] == RESIDENT:
+            elif state[key] >= RESIDENT or memory.is_there(key):
+                if plan.touch_on_predict and state[key] == RESIDENT:
                     memory.cache_of[layer].policy.touch(key)  # type: ignore[union-attr]
-            elif key in host.inflight:
-                self._again(host.inflight[key], target)
-            elif not (host.current is not None and key in host.current.pending):
-                self._one(key, layer, expert, target, group, now)
+            elif key in inflight:
+                self._again(inflight[key], target)
+            elif current is None or key not in current.pending:
+                one(key, layer, expert, target, group, now)
 
     def _again(self, transfer: Transfer, target: int) -> None:
         """A transfer on its way was predicted again: if it was about to vanish, it goes on for the new target."""
         if transfer.cancelled:
             transfer.cancelled = False
             transfer.target = target
+
+    def _one_ahead(self, key: int, layer: int, expert: int, target: int, group: IssueGroup, now: int) -> None:
+        """`_one` into the cache over a link whose arrivals are computed, which is what runs most."""
+        host, memory = self._host, self._host.memory
+        blocked = bool(host.waiting) and memory.cache_of[host.waiting[0][0] // host.n] is memory.cache_of[layer]
+        cost = None if blocked else memory.claim_prefetch(key, layer, host.current)
+        if cost is None:
+            host.record.prefetch_dropped += 1
+            return
+        transfer = Transfer(key, layer, expert, memory.sizes[layer], group, host.step)
+        transfer.prefetch = True
+        transfer.target = target
+        transfer.used = transfer.entered = False
+        if cost and self._plan.overhead_on != "host":
+            transfer.overhead = cost
+        host.record.prefetches += 1
+        host.send(transfer, now)
 
     def _one(self, key: int, layer: int, expert: int, target: int, group: IssueGroup, now: int) -> None:
         host, memory, record = self._host, self._host.memory, self._host.record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -28,11 +28,8 @@ class Recorder:
         self.step_bytes: list[int] = []
         self.arrived_bytes = 0
         """Bytes of arrivals since the last step ended."""
-        self.layer_end: list[int] = []
-        self.layer_stall: list[int] = []
-        self.layer_hits: list[int] = []
-        self.layer_late: list[int] = []
-        self.layer_misses: list[int] = []
+        self.layers: list[tuple[int, int, tuple[int, int, int]]] = []
+        """End, ticks waited, (hits, late, misses) of each layer."""
         self.breakdown: list[list[int]] = []
         self.residency: list[list[int]] = []
         self.waits: list[tuple[int, int, int, int, int, int]] = []
@@ -59,11 +56,7 @@ class Recorder:
 
     def end_layer(self, now: int, counts: tuple[int, int, int], stall: int) -> None:
         """Close a layer: hits, late, misses and the ticks its waits took."""
-        self.layer_end.append(now)
-        self.layer_stall.append(stall)
-        self.layer_hits.append(counts[0])
-        self.layer_late.append(counts[1])
-        self.layer_misses.append(counts[2])
+        self.layers.append((now, stall, counts))
 
     def slice(
         self,
@@ -86,21 +79,22 @@ class Recorder:
         """The arrays of the finished run."""
         shape = (self._plan.n_steps, self._plan.n_layers)
 
-        def table(values: list[int]) -> np.ndarray:
-            return np.array(values, dtype=np.int64).reshape(shape)
+        def table(values: Iterable[int]) -> np.ndarray:
+            return np.fromiter(values, dtype=np.int64, count=len(self.layers)).reshape(shape)
 
-        self.hits, self.late, self.misses = sum(self.layer_hits), sum(self.layer_late), sum(self.layer_misses)
+        hits, late, misses = (table(counts[i] for _, _, counts in self.layers) for i in range(3))
+        self.hits, self.late, self.misses = int(hits.sum()), int(late.sum()), int(misses.sum())
         self.lookups = self.hits + self.late + self.misses
         return Result(
             engine="simpy",
             step_start=np.array(self.step_start, dtype=np.int64),
             step_end=np.array(self.step_end, dtype=np.int64),
-            layer_end=table(self.layer_end),
+            layer_end=table(end for end, _, _ in self.layers),
             breakdown_ps=np.array(self.breakdown, dtype=np.int64).reshape(shape[0], len(BREAKDOWN)),
-            hits=table(self.layer_hits),
-            late=table(self.layer_late),
-            misses=table(self.layer_misses),
-            layer_stall_ps=table(self.layer_stall),
+            hits=hits,
+            late=late,
+            misses=misses,
+            layer_stall_ps=table(stall for _, stall, _ in self.layers),
             step_bytes=np.array(self.step_bytes, dtype=np.int64),
             residency=np.array(self.residency, dtype=np.int32).reshape(shape),
             counters={name: int(getattr(self, name)) for name in COUNTERS},

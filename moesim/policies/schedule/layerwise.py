@@ -43,10 +43,10 @@ class Layerwise(Schedule):
     def demands(self, keys: Sequence[int], weight: Mapping[int, int], moved: Mapping[int, int]) -> list[int]:
         if self.demand_order == "expert_id":
             return sorted(keys)
-        # sorted is stable: equal weights keep the order of first appearance
-        order = sorted(keys, key=lambda key: -weight[key])
+        # sorted is stable, also in reverse: equal weights keep the order of first appearance
+        order = sorted(keys, key=weight.__getitem__, reverse=True)
         if self.demand_order == "ready_first":
-            order.sort(key=lambda key: -moved.get(key, 0))
+            order.sort(key=lambda key: moved.get(key, 0), reverse=True)
         return order
 
     def group(self, ready: Sequence[int], hits: int, in_flight: int, waiting: int, first: bool) -> list[int]:
