@@ -111,6 +111,9 @@ def main(argv: list[str] | None = None) -> int:
         # the reader (`| head`) has gone; so that Python does not complain again when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:
+        said = f"not enough memory for this scenario ({error})" if str(error) else "not enough memory for this scenario"
+        return _say(f"{said}: fewer workload.sequences or tokens need less", f"{_called(args)} --help", 1)
     except OSError as error:
         # a full disk, a folder that may not be written: what was being written is gone, what was there before is not
         return _say(f"{error.filename or 'output'}: {error.strerror or error}", f"{_called(args)} --help", 1)
@@ -137,6 +140,8 @@ def _next(error: MoesimError, args: list[str]) -> str:
         return f"{_called(args)} --help"
     if any(fault.field in ("scenario", "name") and not fault.line for fault in error.faults):
         return "moesim scenario list"
+    if any(fault.field == "output" for fault in error.faults):
+        return f"{_called(args)} --help"
     if args[0] == "report":
         return "moesim run quickstart"
     if args[0] == "scenario":

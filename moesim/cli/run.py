@@ -37,15 +37,17 @@ def run(
     """
     from moesim.engine.run import simulate
     from moesim.report.run import write_report
+    from moesim.results.folder import check_target
     from moesim.results.manifest import environment
     from moesim.scenario.load import load
 
     begun = time.perf_counter()
     changes = list(set_ or []) + ([f"seed={seed}"] if seed is not None else [])
     scenario = load(name, set=changes)
+    folder = output if output is not None else Path("runs") / scenario.name
+    check_target(folder)  # before the simulation, which may take hours
     with _Progress(quiet) as progress:
         done = simulate(scenario, progress=progress, check=check)
-    folder = output if output is not None else Path("runs") / scenario.name
     made = environment(sys.argv, wall_s=time.perf_counter() - begun)
     done.save(folder, environment=made, finish=None if no_page else write_report)
     if json_:

@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from moesim.core.atomic import new_folder
+from moesim.core import atomic
 from moesim.errors import Fault, InputError
 from moesim.plan.plan import Plan
 from moesim.results import tokens
@@ -40,7 +40,7 @@ from moesim.results.perfetto import read_slices, write_trace
 from moesim.results.result import Result, Slice
 from moesim.results.tokens import Columns
 
-__all__ = ["FILES", "FORMAT", "PAGE", "RunData", "read", "save"]
+__all__ = ["FILES", "FORMAT", "PAGE", "RunData", "check_target", "read", "save"]
 
 FORMAT: Final = 1
 FILES: Final = (
@@ -49,6 +49,7 @@ FILES: Final = (
 )  # fmt: skip
 """Files that every run folder has."""
 PAGE: Final = "report.html"
+_MARKS: Final = ("manifest.json", "summary.json")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,6 +126,11 @@ def _read_parquet(path: Path) -> Columns:
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
+def check_target(folder: Path) -> None:
+    """Raises InputError unless a run may be written as `folder`: nothing there, an empty folder, or an older run."""
+    atomic.check_target(folder, _MARKS)
+
+
 def save(
     result: Result,
     plan: Plan,
@@ -138,8 +144,9 @@ def save(
 
     `environment`: from `moesim.results.manifest.environment`; made without argv when absent. `finish` is called with
     the scratch folder just before it takes its name: a page written there appears with the data. Returns `folder`.
+    Raises InputError as `check_target` does.
     """
-    with new_folder(folder) as scratch:
+    with atomic.new_folder(folder, _MARKS) as scratch:
         (scratch / "summary.json").write_bytes(_json(summary(plan, result, info.hash)))
         _write_parquet(tokens.token_columns(plan, result), scratch / "tokens.parquet")
         _write_parquet(tokens.layer_columns(plan, result), scratch / "layers.parquet")

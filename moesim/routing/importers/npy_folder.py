@@ -36,7 +36,7 @@ def read(folder: Path, *, n_experts: int | None = None) -> RoutingTrace:
 
 
 def write(trace: RoutingTrace, folder: Path) -> None:
-    """Write (or replace) the folder in one step."""
+    """Write (or replace) the folder in one step. Raises InputError where something else stands."""
     meta = {
         "format": _FORMAT,
         "n_experts": trace.n_experts,
@@ -45,7 +45,7 @@ def write(trace: RoutingTrace, folder: Path) -> None:
         "source": trace.source,
     }
     arrays = {"experts": trace.experts, "sequence_ptr": trace.sequence_ptr, "prompt_tokens": trace.prompt_tokens}
-    with new_folder(folder) as scratch:
+    with new_folder(folder, ("meta.json",)) as scratch:
         (scratch / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         for name, array in arrays.items():
             np.save(scratch / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)

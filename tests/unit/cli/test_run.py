@@ -75,6 +75,28 @@ def test_bad_input_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_of_ones_own_is_not_replaced_by_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: quickstart\n")
+    assert main(["run", str(mine), "-q", "-o", str(mine)]) == 2
+    err = capsys.readouterr().err
+    assert "output: a file stands there" in err and err.splitlines()[-1] == "try: moesim run --help"
+    assert mine.read_text() == "extends: quickstart\n" and list(tmp_path.iterdir()) == [mine]
+
+
+def test_too_little_memory_is_said_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 200. GiB")
+
+    monkeypatch.setattr("moesim.engine.run.simulate", refuse)
+    assert main(["run", "quickstart", "-q", "-o", str(tmp_path / "run")]) == 1
+    err = capsys.readouterr().err
+    assert "not enough memory" in err and "200. GiB" in err and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way")
     assert main(["run", "quickstart", *TINY, "-q", "-o", str(tmp_path / "file" / "run")]) == 1
