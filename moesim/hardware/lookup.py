@@ -58,7 +58,9 @@ def find(name: str, kind: str = "machine", *, first: Path | None = None) -> Path
     if path.suffix in (".yaml", ".yml") or path.is_absolute():
         if path.is_file():
             return path
-        raise InputError(Fault(message="no such file", field=kind, got=name))
+        message = "is a folder, not a file" if path.is_dir() else "no such file"
+        beside = [str(other) for other in _files(path.parent, "") if other.is_file()]
+        raise InputError(Fault(message=message, field=kind, got=name, nearest=nearest(str(path), beside)))
     known = names(kind, first=first)
     if name in known:
         return known[name]
@@ -71,6 +73,8 @@ def find(name: str, kind: str = "machine", *, first: Path | None = None) -> Path
         return known[fits[0]]
     allowed = " | ".join(fits or known) or f"nothing: no {kind} was found in {', '.join(map(str, folders(kind)))}"
     message = f"fits several {kind}s" if fits else f"unknown {kind}"
+    if not fits and path.exists():
+        message += ", and " + ("a folder is none" if path.is_dir() else "a path to one ends in .yaml")
     raise InputError(Fault(message=message, field=kind, got=name, allowed=allowed, nearest=_nearest(name, known)))
 
 

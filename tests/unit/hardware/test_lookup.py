@@ -79,6 +79,18 @@ def test_missing_path(name: str) -> None:
         lookup.find(name)
 
 
+def test_a_folder_is_no_profile(elsewhere: Path) -> None:
+    (elsewhere / "mine").mkdir()
+    (elsewhere / "yours.yaml").mkdir()
+    (elsewhere / "other.yaml").write_text("")
+    with pytest.raises(InputError, match="unknown scenario, and a folder is none"):
+        lookup.find("mine", "scenario")
+    with pytest.raises(InputError, match="is a folder, not a file"):
+        lookup.find("yours.yaml", "scenario")
+    with pytest.raises(InputError, match=r"no such file.*nearest other\.yaml"):
+        lookup.find("othr.yaml", "scenario")
+
+
 def test_short_loose_names_do_not_match() -> None:
     with pytest.raises(InputError):
         lookup.find("h2")
