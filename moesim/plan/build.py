@@ -101,7 +101,8 @@ def build(scenario: Scenario) -> Built:
     two_level = isinstance(link, TwoLevelLinkSection)
     prefetch = sections.prefetch
     timeline = sections.record.timeline
-    known = isinstance(prefetch, PreviousSection | NextGateSection)
+    # a policy from a script takes the defaults of the plan
+    timed = prefetch if isinstance(prefetch, PreviousSection | NextGateSection) else None
     plan = Plan(
         seed=sections.seed,
         n_layers=layers,
@@ -158,11 +159,11 @@ def build(scenario: Scenario) -> Built:
         dram_capacity=division.dram_cache,
         eviction=_eviction(scenario),
         prefetch=_prefetch(scenario),
-        prefetch_source=prefetch.source if known else "lookup",
-        prefetch_into=prefetch.into if known else "cache",
-        prefetch_slots=prefetch.slots if known else 4,
-        t_pred_ps=to_ticks(prefetch.t_pred.value) if known else 0,
-        touch_on_predict=prefetch.touch_on_predict if known else False,
+        prefetch_source=timed.source if timed else "lookup",
+        prefetch_into=timed.into if timed else "cache",
+        prefetch_slots=timed.slots if timed else 4,
+        t_pred_ps=to_ticks(timed.t_pred.value) if timed else 0,
+        touch_on_predict=timed.touch_on_predict if timed else False,
         grouping=sections.schedule.grouping,
         demand_order=sections.schedule.demand_order,
         timeline_steps=timeline.steps if timeline is not None else None,

@@ -5,8 +5,7 @@ Rules 3, 4, 8 and 13 of `moesim.engine.spec`. Everything here is instantaneous; 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Container
+from collections.abc import Collection, Container
 
 import numpy as np
 
@@ -15,30 +14,9 @@ from moesim.engine.reference.transfer import LayerSet
 from moesim.plan.plan import Plan, PolicyPlan
 from moesim.policies.cache import PLACED, RESIDENT, ExpertCache, Residency
 from moesim.policies.eviction import EVICTIONS, CacheFacts, Clock, Eviction
+from moesim.policies.next_use import next_use_table
 
-__all__ = ["DeviceMemory", "next_use_table"]
-
-
-def next_use_table(plan: Plan) -> Callable[[int, int], int]:
-    """(id, position) -> position of the next lookup of id after position; a number past all positions if none."""
-    count = np.diff(plan.set_ptr)
-    position = np.repeat(np.arange(len(count)), count)
-    keys = (position % plan.n_layers) * plan.n_experts + plan.set_expert
-    order = np.lexsort((position, keys))
-    keys, position = keys[order], position[order]
-    ids, first = np.unique(keys, return_index=True)
-    parts = np.split(position, first[1:]) if len(ids) else []
-    uses = {int(k): p.tolist() for k, p in zip(ids, parts, strict=True)}
-    never = plan.n_steps * plan.n_layers
-
-    def next_use(key: int, now: int) -> int:
-        row = uses.get(key)
-        if row is None:
-            return never
-        at = bisect_right(row, now)
-        return row[at] if at < len(row) else never
-
-    return next_use
+__all__ = ["DeviceMemory"]
 
 
 def make_eviction(spec: PolicyPlan) -> Eviction:
@@ -77,7 +55,9 @@ class DeviceMemory:
         for key in np.flatnonzero(plan.pinned.ravel()).tolist():
             self.state[key] = PLACED
             self.residency.by_layer[key // self.n] += 1
-        next_use = next_use_table(plan) if plan.eviction.kind == "belady" or plan.eviction.make else None
+        # a policy from a script may want the future, too
+        reads_future = plan.eviction.kind == "belady" or plan.eviction.make is not None
+        next_use = next_use_table(plan.set_ptr, plan.set_expert, plan.n_layers, self.n) if reads_future else None
         self.caches: list[ExpertCache] = []
         scope = plan.cache_of_layer.tolist()
         for number, capacity in enumerate(plan.cache_capacity.tolist()):
