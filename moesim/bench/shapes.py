@@ -139,11 +139,11 @@ qwen3_30b = partial(
     layers=48,
     experts=128,
     top_k=8,
-    slots=44,
+    slots=24,
     chunks=3,
     routing="sticky_zipf",
     params={"exponent": "0.6", "repeat": "0.3"},
 )
-"""The shape of Qwen3-30B-A3B in bf16 on a card of 24 GB, which caches a third of its experts.
+"""The shape of Qwen3-30B-A3B in bf16 on a card of 16 GB, which caches 24 of 128 experts a layer.
 
 Takes `tokens`, `prefetch`, `discipline`."""

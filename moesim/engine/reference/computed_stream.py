@@ -71,18 +71,18 @@ class ComputedStream(Stream):
 
         # from here on `now` is the clock, and `env` is told when it matters
         now = free
-        unpaid, waiting, eager = memory.unpaid, host.waiting, self._eager
+        unpaid, waiting, pending, eager = memory.unpaid, host.waiting, current.pending, self._eager
         state, pinned, evictable = memory.state, memory.residency.pinned, memory.residency.evictable
         prices, size, in_cache = self._group_ps[self._group_class[layer]], memory.sizes[layer], memory.cache_of[layer]
         assert in_cache is not None
         key_pairs = current.pairs
-        stalled = experts_ps = busy = 0
+        stalled = unissued = experts_ps = busy = 0
         first = True
-        while shared or current.pending or current.ready:
-            if copies and copies[0].end <= now:
-                link.settle(now)
-            if waiting:
-                host.retry(now)
+        if copies and copies[0].end <= now:
+            link.settle(now)
+        if waiting:
+            host.retry(now)
+        while shared or pending or current.ready:
             if eager:
                 group = current.ready
                 current.ready = []
@@ -90,26 +90,26 @@ class ComputedStream(Stream):
                 group = [] if self._one_by_one and shared else self._choose(current, first)
             first = False
             if group or (shared and not self._shared_wait):
-                begun = now
                 management = price = 0
+                if unpaid and group:
+                    management = sum(unpaid.pop(key, 0) for key in group)
+                    row[MANAGEMENT] += management
                 if group:
-                    if unpaid:
-                        management = sum(unpaid.pop(key, 0) for key in group)
                     count = len(group)
                     price = prices[count if key_pairs is None else sum([key_pairs[key] for key in group])][count]
+                    experts_ps += price
                 total = management + shared + price
                 busy += total
-                experts_ps += price
-                row[MANAGEMENT] += management
-                row[SHARED] += shared
                 if agenda:
                     env.catch_up(now)
                     if not env.pass_to(total, Phase.STREAM_END):
                         yield At(env, total, Phase.STREAM_END)
                 now += total
                 if record.recording:
-                    self._draw_group(current, begun, now, group, management, shared, price)
-                shared = 0
+                    self._draw_group(current, now - total, now, group, management, shared, price)
+                if shared:
+                    row[SHARED] += shared
+                    shared = 0
                 if copies and copies[0].end <= now:
                     link.settle(now)
                 for key in group:
@@ -122,17 +122,17 @@ class ComputedStream(Stream):
                 if waiting:
                     host.retry(now)
                 # the layer ends with its last group; before a further one others of this tick have their turn
-                if agenda and (current.pending or current.ready):
+                if agenda and (pending or current.ready):
                     env.catch_up(now)
                     if not env.pass_to(0, Phase.STREAM_PICK):
                         yield At(env, 0, Phase.STREAM_PICK)
                 continue
             start = now
             while True:
-                if eager and copies and copies[0].key in current.pending:
+                if eager and copies and copies[0].key in pending:
                     tick: int | None = copies[0].end
                 else:
-                    tick = link.next_end(current.pending, self._wait_for_last) or link.next_any()
+                    tick = link.next_end(pending, self._wait_for_last) or link.next_any()
                 if tick is None:
                     raise StuckError(f"step {step}, layer {layer}: nothing is on its way")
                 if agenda:
@@ -145,15 +145,16 @@ class ComputedStream(Stream):
                     host.retry(now)
                 if current.ready if eager else self._startable(current):
                     break
-            # nobody shares the link's end: one arrival a tick
+            # one arrival a tick: the link serves one copy after the other
             cause = current.arrivals[0]
-            issued = max(cause.admitted, start)
-            row[STALL_CACHE] += issued - start
-            row[STALL_LINK] += now - issued
+            if cause.admitted > start:
+                unissued += cause.admitted - start
             stalled += now - start
             record.waits.append((step, layer, start, now, cause.expert, cause.number))
             if record.recording:
                 self._draw_wait(current, start, now, cause)
+        row[STALL_CACHE] += unissued
+        row[STALL_LINK] += stalled - unissued
         row[EXPERTS] += experts_ps
         record.stream_busy += busy
         env.catch_up(now)
