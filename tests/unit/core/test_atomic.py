@@ -50,7 +50,7 @@ def test_what_is_the_users_own_is_refused(tmp_path: Path, folder: bool) -> None:
     own = path / "thesis.tex" if folder else path
     own.parent.mkdir(exist_ok=True)
     own.write_text("years of work")
-    with pytest.raises(InputError, match="folder with other things" if folder else "a file stands"):
-        with new_folder(path, ("mark",)):
-            pytest.fail("the block must not begin")
+    said = "folder with other things" if folder else "a file stands"
+    with pytest.raises(InputError, match=said), new_folder(path, ("mark",)):
+        pytest.fail("the block must not begin")
     assert own.read_text() == "years of work" and list(tmp_path.iterdir()) == [path]
