@@ -17,6 +17,7 @@ from moesim.plan.content import initial_by_popularity, initial_by_trace, pick_co
 from moesim.plan.layout import Layout, lay_out, picks_of, spans_of
 from moesim.plan.plan import Plan, PolicyPlan
 from moesim.plan.pricing import price_link, price_storage, price_stream
+from moesim.policies.guard import GuardedEviction, GuardedPrefetch
 from moesim.policies.schema import NextGateSection, NoPrefetchSection, PreviousSection, PythonSection
 from moesim.routing.generators import generate
 from moesim.routing.regranulate import regranulate
@@ -250,14 +251,17 @@ def _live(policy: Any) -> Callable[..., Any]:
 def _eviction(scenario: Scenario) -> PolicyPlan:
     section = scenario.expert_cache.eviction
     if isinstance(section, PythonSection):
-        return PolicyPlan(kind=section.name, make=_live(scenario.live["expert_cache.eviction"]))
+        make = partial(GuardedEviction, section.name, _live(scenario.live["expert_cache.eviction"]))
+        return PolicyPlan(kind=section.name, make=make)
     return PolicyPlan(kind=section.kind)
 
 
 def _prefetch(scenario: Scenario) -> PolicyPlan:
     section = scenario.prefetch
     if isinstance(section, PythonSection):
-        return PolicyPlan(kind=section.name, make=_live(scenario.live["prefetch"]))
+        return PolicyPlan(
+            kind=section.name, make=partial(GuardedPrefetch, section.name, _live(scenario.live["prefetch"]))
+        )
     if isinstance(section, NextGateSection):
         params = {
             "experts": section.experts,

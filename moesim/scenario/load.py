@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from moesim.errors import Fault, InputError
+from moesim.policies.eviction.base import Eviction
+from moesim.policies.prefetch.base import Prefetch
 from moesim.scenario import checks
 from moesim.scenario.compose import Composed, open_scenario, override
 from moesim.scenario.document import Tree
@@ -23,6 +25,8 @@ from moesim.scenario.sections import ProfileRouting
 from moesim.scenario.validate import LIVE_FIELDS, validate_sections
 
 __all__ = ["load", "replaced"]
+
+_BASES: dict[str, type] = {"expert_cache.eviction": Eviction, "prefetch": Prefetch}
 
 
 def load(name_or_path: str | Path, set: Iterable[str] = ()) -> Scenario:
@@ -42,6 +46,10 @@ def replaced(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
         if _is_plain(value):
             plain[field] = value
         elif field in LIVE_FIELDS:
+            base = _BASES[field]
+            if not (issubclass(value, base) if isinstance(value, type) else isinstance(value, base)):
+                allowed = f"a kind, or a class (or object) derived from moesim.{base.__name__}"
+                raise InputError(Fault(field=field, file=f"replace({field})", got=_name(value), allowed=allowed))
             live[field] = value
             plain[field] = {"kind": "python", "name": _name(value), "sha256": _fingerprint(value)}
         else:
