@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from moesim import Eviction, Prefetch
 from moesim.errors import InputError
 from moesim.hardware import lookup
 from moesim.scenario import jsonschema as made
@@ -23,8 +24,12 @@ ROOT = Path(made.__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 
-class MyPolicy:
-    """Stands for a user's policy."""
+class MyPolicy(Eviction):
+    """Stands for a user's eviction policy."""
+
+
+class MyPrefetch(Prefetch):
+    """Stands for a user's prefetch policy, with a parameter."""
 
     def __init__(self, depth: int = 1) -> None:
         self.depth = depth
@@ -53,9 +58,9 @@ def test_live_policies(folder: Path) -> None:
     assert section["name"].endswith("MyPolicy")
     assert live.hash != scenario.hash
     assert live.replace({"seed": 9}).live == {"expert_cache.eviction": MyPolicy}
-    one, two = (scenario.replace({"prefetch": MyPolicy(depth)}) for depth in (1, 2))
+    one, two = (scenario.replace({"prefetch": MyPrefetch(depth)}) for depth in (1, 2))
     assert one.hash != two.hash
-    assert one.hash == scenario.replace({"prefetch": MyPolicy(1)}).hash
+    assert one.hash == scenario.replace({"prefetch": MyPrefetch(1)}).hash
     back = live.replace({"expert_cache.eviction": "lru"})
     assert back.live == {}
     assert back.hash == scenario.hash
