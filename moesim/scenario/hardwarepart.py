@@ -54,8 +54,9 @@ def machine_tree(composed: Composed) -> Tree:
         faults = [f if f.file else replace(f, field=f"{_SECTION}.{f.field}".rstrip(".")) for f in error.faults]
         raise InputError(*faults) from None
     if reader.machine:
-        whole = {"name": reader.machine, **whole}
-    return _untagged(whole, section)
+        return _untagged({"name": reader.machine, **whole}, section)
+    # no machine was named: what is missing is missing here, not in the part that happens to come first
+    return replace(_untagged(whole, section), place=section.place, key=section.key)
 
 
 def build_machine(tree: Tree) -> Machine:

@@ -202,3 +202,15 @@ def test_a_machine_beside_the_scenario(folder: Path) -> None:
     (folder / "sub").mkdir()
     (folder / "sub/s.yaml").write_text(text.replace("mine.yaml", "../mine.yaml"))
     assert load("sub/s.yaml").machine.title == "a mine"
+
+
+def test_what_a_machine_made_of_parts_lacks_is_missing_in_the_scenario(folder: Path) -> None:
+    """Not in the file of the part that comes first, which lacks nothing."""
+    text = (folder / "base.yaml").read_text().replace("hardware: toy-desktop", "hardware: {accelerator: rtx-4090}")
+    (folder / "s.yaml").write_text(text)
+    line = text.splitlines().index("hardware: {accelerator: rtx-4090}") + 1
+    with pytest.raises(InputError) as caught:
+        load("s.yaml")
+    lacking = [fault for fault in caught.value.faults if fault.message == "missing"]
+    assert {"hardware.host", "hardware.runtime"} <= {fault.field for fault in lacking}
+    assert {(fault.file, fault.line) for fault in lacking} == {("s.yaml", line)}
