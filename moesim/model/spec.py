@@ -104,6 +104,7 @@ class ModelSpec(BaseModel):
 
     @property
     def n_layers(self) -> int:
+        """Layers, dense ones included."""
         return len(self.layers)
 
     def is_moe(self, layer: int) -> bool:

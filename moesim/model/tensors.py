@@ -17,6 +17,7 @@ class Tensor:
 
     @property
     def params(self) -> int:
+        """Elements."""
         return self.rows * self.cols
 
 

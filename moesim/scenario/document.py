@@ -59,6 +59,7 @@ class Tree:
 
     @property
     def is_map(self) -> bool:
+        """Whether this is a map of fields."""
         return isinstance(self.value, dict)
 
     def plain(self) -> Any:
@@ -83,6 +84,7 @@ class Tree:
         return here
 
     def with_value(self, value: Any) -> Tree:
+        """The same place with another value."""
         return replace(self, value=value)
 
     def set(self, path: tuple[str, ...], child: Tree) -> Tree:

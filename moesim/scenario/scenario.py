@@ -76,50 +76,62 @@ class Scenario:
 
     @property
     def seed(self) -> int:
+        """Seed of every random stream of the run."""
         return self.sections.seed
 
     @property
     def routing(self) -> RoutingSection:
+        """Section `routing` of the file."""
         return self.sections.routing
 
     @property
     def workload(self) -> WorkloadSection:
+        """Section `workload` of the file."""
         return self.sections.workload
 
     @property
     def memory(self) -> MemorySection:
+        """Section `memory` of the file."""
         return self.sections.memory
 
     @property
     def placement(self) -> PlacementSection:
+        """Section `placement` of the file."""
         return self.sections.placement
 
     @property
     def expert_cache(self) -> ExpertCacheSection:
+        """Section `expert_cache` of the file."""
         return self.sections.expert_cache
 
     @property
     def prefetch(self) -> PrefetchSection:
+        """Section `prefetch` of the file."""
         return self.sections.prefetch
 
     @property
     def on_miss(self) -> LoadSection:
+        """Section `on_miss` of the file."""
         return self.sections.on_miss
 
     @property
     def selection(self) -> RouterSelectionSection:
+        """Section `selection` of the file."""
         return self.sections.selection
 
     @property
     def schedule(self) -> ScheduleSection:
+        """Section `schedule` of the file."""
         return self.sections.schedule
 
     @property
     def link(self) -> LinkSection:
+        """Section `link` of the file."""
         return self.sections.link
 
     @property
     def record(self) -> RecordSection:
+        """Section `record` of the file."""
         return self.sections.record
 
     @property
@@ -134,6 +146,7 @@ class Scenario:
 
     @property
     def trace_path(self) -> Path | None:
+        """The file or folder of that recording, or None."""
         return self.routing_input.path
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import ceil
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -110,9 +110,9 @@ def test_a_large_table_takes_less_than_a_second(curved: bool) -> None:
         peaks={"bf16": Fraction(165_200_000_000_000)}, l2=Service(Fraction(5 * 10**12)), l2_size=72 << 20,
     )  # fmt: skip
     shape = FfnShape(d_model=2048, d_inner=768, n_matrices=3, weight_bytes=2_866_176, dtype="bf16")
-    start = perf_counter()
+    start = process_time()
     table = ffn_table(rates, shape, 4096, 128, Fraction(28, 10**6))
-    took = perf_counter() - start
+    took = process_time() - start
     print(f"4096 x 128 entries in {took:.2f} s")
     assert table[4096, 128] == combine([ffn_part(rates, shape, 4096, 128)], Fraction(28, 10**6)).ticks
-    assert took < 2  # the aim is 1 s; twice that on a busy machine
+    assert took < 2  # the aim is 1 s of processor time, whatever else the machine does; twice that fails
