@@ -17,6 +17,7 @@ from moesim.engine.reference.events import At, Ticks
 from moesim.engine.reference.host import Host
 from moesim.engine.reference.link import ComputedLink
 from moesim.engine.reference.stream import CONTROL, EXPERTS, MANAGEMENT, SHARED, STALL_CACHE, STALL_LINK, Stream
+from moesim.engine.reference.transfer import IssueGroup, Transfer
 from moesim.engine.spec import Phase
 from moesim.errors import StuckError
 from moesim.plan.plan import Plan
@@ -52,7 +53,7 @@ class ComputedStream(Stream):
             link.settle(now)
         current, counts, order = host.lookup(step, layer, experts, pairs, weights)
         if order:
-            free, host_cost = host.walk_ahead(order, layer, link)
+            free, host_cost = self._walk_ahead(order, layer)
             row[CONTROL] += free - now - host_cost
             row[MANAGEMENT] += host_cost
         else:
@@ -168,3 +169,40 @@ class ComputedStream(Stream):
             link.settle(now + end_cost)
         host.current = None
         record.end_layer(env.now, counts, stalled)
+
+    def _walk_ahead(self, order: list[int], layer: int) -> tuple[int, int]:
+        """The demand walk: nothing else can happen to the caches before its end, so it need not wait for the clock.
+
+        (Tick at which the stream is free, host overhead).
+        """
+        host, link = self._host, self._link
+        memory, copies, host_pays = host.memory, link.copies, host.host_pays
+        size, step, base = memory.sizes[layer], host.step, layer * host.n
+        issue = host.issue_ps[layer]
+        group = IssueGroup()
+        host_cost = 0
+        h = self._env.now
+        for key in order:
+            if host.waiting:
+                host.wait_for_bytes(key, group)
+                continue
+            if copies and copies[0].end <= h:
+                link.settle(h)
+            cost = memory.claim_demand(key, layer)
+            if cost is None:
+                host.wait_for_bytes(key, group)
+                continue
+            h += issue
+            if cost and host_pays:
+                h += cost
+                host_cost += cost
+                cost = 0
+            # `Host.send` written out: this runs for every miss
+            transfer = Transfer(key, layer, key - base, size, group, step)
+            if cost:
+                transfer.overhead = cost
+            transfer.number = host.issued
+            host.issued += 1
+            host.inflight[key] = transfer
+            link.join(transfer, h)
+        return h, host_cost

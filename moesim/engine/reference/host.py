@@ -43,11 +43,11 @@ class Host:
         """What an idle stream yields; triggered when a member of its set arrives."""
         self.position = -1
         """Of the last lookup: step * L + layer."""
-        self._numbers = 0
-        self._issue: list[int] = plan.issue_ps.tolist()
+        self.issued = 0
+        self.issue_ps: list[int] = plan.issue_ps.tolist()
         self._one_token: list[bool] = (plan.step_tokens == 1).tolist()
         self._set_ptr = plan.set_ptr
-        self._host_cost = plan.overhead_on == "host"
+        self.host_pays = plan.overhead_on == "host"
         self.two_level = plan.link is not None and plan.path != "storage" and plan.link.discipline == "two_level"
         self.storage = Storage(env, plan.storage, self) if plan.storage and plan.path != "link" else None
         self.dram = DramTier(plan, self, self.storage) if plan.path == "storage+link" and self.storage else None
@@ -176,7 +176,7 @@ class Host:
         """The demand walk from now on: (tick at which the stream is free, host overhead)."""
         env, memory = self.env, self.memory
         h = env.now
-        issue = self._issue[layer]
+        issue = self.issue_ps[layer]
         group = IssueGroup()
         host_cost = 0
         current = self.current
@@ -188,17 +188,17 @@ class Host:
                     self._promote(promoted, h)
                 elif self.waiting or not self._claim_promoted(key, promoted, h):
                     self._give_up(promoted)
-                    self._wait(key, group)
+                    self.wait_for_bytes(key, group)
                 continue
             if self.waiting:
-                self._wait(key, group)
+                self.wait_for_bytes(key, group)
                 continue
             cost = memory.claim_demand(key, layer)
             if cost is None:
-                self._wait(key, group)
+                self.wait_for_bytes(key, group)
                 continue
             pause = issue
-            if self._host_cost:
+            if self.host_pays:
                 pause += cost
                 host_cost += cost
                 cost = 0
@@ -209,40 +209,6 @@ class Host:
             self._issue_demand(key, layer, cost, group, h)
         return h, host_cost
 
-    def walk_ahead(self, order: list[int], layer: int, link: ComputedLink) -> tuple[int, int]:
-        """`walk` where arrivals are computed: nothing else can happen to the caches before its end, so that it need
-        not wait for the clock."""
-        memory, copies, host_pays = self.memory, link.copies, self._host_cost
-        size, step, base = memory.sizes[layer], self.step, layer * self.n
-        issue = self._issue[layer]
-        group = IssueGroup()
-        host_cost = 0
-        h = self.env.now
-        for key in order:
-            if self.waiting:
-                self._wait(key, group)
-                continue
-            if copies and copies[0].end <= h:
-                link.settle(h)
-            cost = memory.claim_demand(key, layer)
-            if cost is None:
-                self._wait(key, group)
-                continue
-            h += issue
-            if cost and host_pays:
-                h += cost
-                host_cost += cost
-                cost = 0
-            # `send` written out: this runs for every miss
-            transfer = Transfer(key, layer, key - base, size, group, step)
-            if cost:
-                transfer.overhead = cost
-            transfer.number = self._numbers
-            self._numbers += 1
-            self.inflight[key] = transfer
-            link.join(transfer, h)
-        return h, host_cost
-
     def _give_up(self, transfer: Transfer) -> None:
         """A late prefetch without room must wait like a miss. It lets go of DRAM: else it could hold there what a load
         needs that has the room it waits for."""
@@ -251,7 +217,8 @@ class Host:
             self.dram.release(transfer)
             self.retry_soon()
 
-    def _wait(self, key: int, group: IssueGroup) -> None:
+    def wait_for_bytes(self, key: int, group: IssueGroup) -> None:
+        """A load joins those that wait for bytes of the cache."""
         self.record.waits_for_bytes += 1
         self.current.waiting += 1  # type: ignore[union-attr]
         self.waiting.append((key, group))
@@ -275,7 +242,7 @@ class Host:
             return False
         transfer.claimed = transfer.entered = True
         transfer.staged = False
-        transfer.overhead = 0 if self._host_cost else cost
+        transfer.overhead = 0 if self.host_pays else cost
         self._promote(transfer, at)
         return True
 
@@ -301,14 +268,14 @@ class Host:
                 return
             self.waiting.popleft()
             self.current.waiting -= 1  # type: ignore[union-attr]
-            self._issue_demand(key, layer, 0 if self._host_cost else cost, group, now, waited=True)
+            self._issue_demand(key, layer, 0 if self.host_pays else cost, group, now, waited=True)
 
     # ---- the way of a transfer -------------------------------------------------------------------------------------
 
     def send(self, transfer: Transfer, at: int) -> None:
         """Issue a transfer: number it and hand it to the first server of its path."""
-        transfer.number = self._numbers
-        self._numbers += 1
+        transfer.number = self.issued
+        self.issued += 1
         self.inflight[transfer.key] = transfer
         if self.computed:
             self.link.join(transfer, at)  # type: ignore[union-attr]
@@ -404,7 +371,7 @@ class Host:
                 return False
             cost = claimed
         transfer.claimed = True
-        transfer.overhead = 0 if self._host_cost else cost
+        transfer.overhead = 0 if self.host_pays else cost
         return True
 
     def finish(self) -> None:
