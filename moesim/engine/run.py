@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moesim.engine.reference import simulate as reference
+from moesim.errors import InputError
 from moesim.plan.build import build
 from moesim.plan.plan import Plan
 from moesim.results.folder import save
@@ -16,6 +17,7 @@ from moesim.results.invariants import check as check_invariants
 from moesim.results.metrics import summary
 from moesim.results.result import Result
 from moesim.results.tokens import frame, token_columns
+from moesim.scenario.locate import located
 from moesim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -69,7 +71,10 @@ def simulate(scenario: Scenario, *, progress: Callable[[int, int], None] | None 
     `progress(steps done, steps)` is called as the run goes on. `check` verifies the conservation laws of the result.
     Raises InputError for what only shows when the plan is built, InvariantError under `check`.
     """
-    built = build(scenario)
+    try:
+        built = build(scenario)
+    except InputError as error:
+        raise InputError(*located(error.faults, scenario.tree)) from None
     steps = built.plan.n_steps
     tell = None if progress is None else (lambda done: progress(done, steps))
     result = reference(built.plan, tell)

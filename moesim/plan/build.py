@@ -102,6 +102,9 @@ def build(scenario: Scenario) -> Built:
     two_level = isinstance(link, TwoLevelLinkSection)
     prefetch = sections.prefetch
     timeline = sections.record.timeline
+    if timeline is not None and timeline.steps[1] >= steps:
+        wanted = " to ".join(map(str, timeline.steps))
+        notes.append(f"record.timeline asks for steps {wanted}; the run has steps 0 to {steps - 1}")
     # a policy from a script takes the defaults of the plan
     timed = prefetch if isinstance(prefetch, PreviousSection | NextGateSection) else None
     plan = Plan(
