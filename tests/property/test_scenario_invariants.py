@@ -178,7 +178,7 @@ def contents(folder: Path) -> dict[str, str]:
     return found
 
 
-@examples(12)
+@examples(10)
 @given(data=st.data())
 def test_same_seed_same_bytes(
     base: Scenario, phone: Scenario, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -214,7 +214,7 @@ def demands(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
     return changed, slots
 
 
-@examples(60)
+@examples(40)
 @given(data=st.data())
 def test_more_bandwidth_never_slows(base: Scenario, data: st.DataObject) -> None:
     """I9: no step ends later for a faster link, whatever a launch costs that a group of experts shares."""
@@ -232,7 +232,7 @@ def test_more_bandwidth_never_slows(base: Scenario, data: st.DataObject) -> None
     assert hits == [hits[0]] * 4
 
 
-@examples(30)
+@examples(20)
 @given(data=st.data())
 def test_nothing_beats_belady(base: Scenario, data: st.DataObject) -> None:
     """I10: equal sizes, every miss inserted, on_claim, every set fits: no policy has fewer misses."""
