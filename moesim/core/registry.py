@@ -23,6 +23,8 @@ class Registry(Generic[T]):
     def __init__(self, seam: str) -> None:
         self.seam = seam
         self._classes: dict[str, type[T]] = {}
+        self._plugins: dict[str, str] = {}
+        """Kind -> distribution that brought it."""
         self._plugins_read = False
 
     def register(self, kind: str) -> Callable[[type[T]], type[T]]:
@@ -53,8 +55,18 @@ class Registry(Generic[T]):
         known = self.kinds()
         raise InputError(Fault(field=self.seam, got=kind, allowed=" | ".join(known), nearest=nearest(kind, known)))
 
+    def is_plugin(self, kind: str) -> bool:
+        """Whether `kind` is known from an installed plug-in, and not built in."""
+        if kind in self._classes and kind not in self._plugins:
+            return False
+        self._read_plugins()
+        return kind in self._plugins
+
     def _read_plugins(self) -> None:
-        """Load entry points once. A broken plug-in warns by name and is left out, so that the rest still works."""
+        """Load entry points once. A broken plug-in warns by name and is left out, so that the rest still works.
+
+        Raises InputError if two distributions, or one and moesim itself, define the same name.
+        """
         if self._plugins_read:
             return
         self._plugins_read = True
@@ -64,4 +76,10 @@ class Registry(Generic[T]):
             except Exception as error:  # a stranger's module may fail in any way
                 warnings.warn(f"plug-in {entry.name!r} of moesim.{self.seam} does not load: {error}", stacklevel=2)
                 continue
+            if entry.name in self._classes:
+                here = f"{entry.dist.name if entry.dist else entry.value}"
+                other = self._plugins.get(entry.name, "moesim")
+                message = f"{self.seam} {entry.name!r} is defined by both {other} and {here}: uninstall one"
+                raise InputError(Fault(field=self.seam, message=message))
             self.register(entry.name)(loaded)
+            self._plugins[entry.name] = entry.dist.name if entry.dist else entry.value

@@ -19,6 +19,7 @@ from moesim.scenario.hardwarepart import build_machine, machine_tree
 from moesim.scenario.locate import located
 from moesim.scenario.memory import divide
 from moesim.scenario.modelpart import build_model, model_tree, preset_name
+from moesim.scenario.plugins import plugged
 from moesim.scenario.routingpart import RoutingInput, check_routing, read_routing
 from moesim.scenario.scenario import Scenario
 from moesim.scenario.sections import ProfileRouting
@@ -51,7 +52,7 @@ def replaced(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
                 allowed = f"a kind, or a class (or object) derived from moesim.{base.__name__}"
                 raise InputError(Fault(field=field, file=f"replace({field})", got=_name(value), allowed=allowed))
             live[field] = value
-            plain[field] = {"kind": "python", "name": _name(value), "sha256": _fingerprint(value)}
+            plain[field] = _shown(value)
         else:
             allowed = "text, numbers, lists, maps; a policy object only at " + " | ".join(LIVE_FIELDS)
             raise InputError(Fault(field=field, file=f"replace({field})", got=type(value).__name__, allowed=allowed))
@@ -60,6 +61,10 @@ def replaced(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
 
 def finish(composed: Composed, live: Mapping[str, Any]) -> Scenario:
     """Validate a composed scenario as a whole. Raises InputError."""
+    plugs = plugged(composed)
+    if plugs:
+        composed = override(composed, {field: _shown(policy) for field, policy in plugs.items()})
+        live = {**live, **plugs}
     found = _Findings(composed.tree)
     sections, faults, replaced = validate_sections(composed.tree, live)
     found.add(faults)
@@ -136,6 +141,11 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, str | int | float | bool)
+
+
+def _shown(policy: object) -> dict[str, str]:
+    """What stands for a live policy in the resolved scenario."""
+    return {"kind": "python", "name": _name(policy), "sha256": _fingerprint(policy)}
 
 
 def _name(policy: object) -> str:

@@ -22,6 +22,7 @@ class Entry:
 
     def __init__(self, name: str, loads: type | None) -> None:
         self.name, self.loads = name, loads
+        self.value, self.dist = f"{name}:Class", None
 
     def load(self) -> type:
         if self.loads is None:
