@@ -28,7 +28,7 @@ FACTS: list[tuple[str, str, int | None, Fraction | int, str]] = [
     ("rtx-4090-desktop", "accelerator.compute.fp16", None, Fraction("165.2") * TERA, "Ada whitepaper: FP16, FP32 acc."),
     ("rtx-4090-desktop", "accelerator.compute.fp8", None, Fraction("330.3") * TERA, "Ada whitepaper: FP8, FP32 acc."),
     ("rtx-4090-desktop", "accelerator.compute.int8", None, Fraction("660.6") * TERA, "Ada whitepaper: INT8 tensor"),
-    ("rtx-4090-desktop", "links.host_to_device.bandwidth", None, Fraction("26.1") * GB, "nvbandwidth 15: 23.9 to 26.4"),
+    ("rtx-4090-desktop", "links.host_to_device.bandwidth", None, Fraction("26.2") * GB, "nvbandwidth 15: median"),
     ("rtx-4090-desktop", "links.host_to_device.copy_overhead", None, 5 * MICRO, "COLD_TRANSFER: 34.0 against 28.9 us"),
     ("rtx-4090-desktop", "storage.capacity", None, 2 * TERA, "990 PRO: 2 TB"),
     ("rtx-4090-desktop", "accelerator.kernel_launch", None, 5 * MICRO, "pegainfer 3: 4 to 6 us"),
