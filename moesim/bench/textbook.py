@@ -19,7 +19,7 @@ import simpy
 
 from moesim.core.ticks import ceil_div
 from moesim.plan.plan import Plan
-from moesim.policies.prefetch import PREFETCHES, Prefetch
+from moesim.policies.prefetch import PREFETCHES
 from moesim.policies.view import View
 
 __all__ = ["Textbook", "TextbookResult"]
@@ -68,8 +68,7 @@ class Textbook:
             there = self.env.event()
             there.succeed()
             self.caches[key // plan.n_experts][key % plan.n_experts] = there
-        make = plan.prefetch.make or PREFETCHES.get(plan.prefetch.kind)
-        self.policy: Prefetch | None = None if plan.prefetch.kind == "none" else make(**plan.prefetch.params)
+        self.policy = None if plan.prefetch.kind == "none" else plan.prefetch.new(PREFETCHES)
         self.view = _Past(self)
         self.position = -1
         self.hits = self.late = self.misses = self.prefetches = 0

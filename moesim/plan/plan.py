@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from moesim.core.registry import Registry
 from moesim.errors import Fault, InputError
 
 __all__ = ["LinkPlan", "Plan", "PolicyPlan", "StoragePlan"]
 
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,11 @@ class PolicyPlan:
     params: dict[str, Any] = field(default_factory=dict)
     make: Callable[..., Any] | None = None
     """For a policy from a script: called with `params`, gives a new instance (kind is then only a label)."""
+
+    def new(self, registry: Registry[T]) -> T:
+        """A new instance; `registry` is that of the policy's seam. Raises InputError for an unknown kind."""
+        make: Callable[..., T] = self.make or registry.get(self.kind)
+        return make(**self.params)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

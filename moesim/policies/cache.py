@@ -40,7 +40,7 @@ class ExpertCache:
 
     __slots__ = (
         "_announces", "_bytes", "_facts", "_n", "_residency", "capacity", "evictable_bytes", "free_slots",
-        "overshoot_peak", "policy", "staging_slots", "used",
+        "overshoot_peak", "policy", "used",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +51,6 @@ class ExpertCache:
         self.used = 0
         self.evictable_bytes = 0
         self.overshoot_peak = 0
-        self.staging_slots = staging_slots
         self.free_slots = staging_slots
         """Slots outside the capacity, for experts that can never be members."""
         self._facts = facts

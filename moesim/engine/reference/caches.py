@@ -11,19 +11,12 @@ import numpy as np
 
 from moesim.engine.reference.record import Recorder
 from moesim.engine.reference.transfer import LayerSet
-from moesim.plan.plan import Plan, PolicyPlan
+from moesim.plan.plan import Plan
 from moesim.policies.cache import PLACED, RESIDENT, ExpertCache, Residency
-from moesim.policies.eviction import EVICTIONS, CacheFacts, Clock, Eviction
+from moesim.policies.eviction import EVICTIONS, CacheFacts, Clock
 from moesim.policies.next_use import next_use_table
 
 __all__ = ["DeviceMemory"]
-
-
-def make_eviction(spec: PolicyPlan) -> Eviction:
-    """A new instance of the planned eviction policy."""
-    make = spec.make or EVICTIONS.get(spec.kind)
-    made: Eviction = make(**spec.params)
-    return made
 
 
 class DeviceMemory:
@@ -71,7 +64,7 @@ class DeviceMemory:
                 clock=self.clock,
                 next_use=next_use,
             )
-            policy = make_eviction(plan.eviction)
+            policy = plan.eviction.new(EVICTIONS)
             self.caches.append(ExpertCache(capacity, policy, facts, self.residency, plan.staging_slots))
         self.cache_of = [self.caches[c] if c >= 0 else None for c in scope]
         self.admits = [cache is not None and cache.admits(layer) for layer, cache in enumerate(self.cache_of)]
@@ -163,12 +156,6 @@ class DeviceMemory:
         self.residency.pinned[key] = 1
         cache.arrive(key)
         return True
-
-    def pin(self, key: int, layer: int) -> None:
-        """Keep a member of the current set."""
-        cache = self.cache_of[layer]
-        assert cache is not None
-        cache.pin(key)
 
     def release(self, keys: list[int], layer: int) -> None:
         """The compute of these experts has ended."""

@@ -29,8 +29,6 @@ def pieces_begun(plan: LinkPlan) -> list[int]:
 class ComputedLink:
     """path link, discipline fifo."""
 
-    computed = True
-
     def __init__(self, plan: LinkPlan, host: Host) -> None:
         self._plan = plan
         self._host = host

@@ -10,21 +10,14 @@ from moesim.engine.reference.host import Host
 from moesim.engine.reference.transfer import IssueGroup, Transfer
 from moesim.engine.reference.view import EngineView
 from moesim.engine.spec import Phase
-from moesim.plan.plan import Plan, PolicyPlan
+from moesim.plan.plan import Plan
 from moesim.policies.cache import RESIDENT
-from moesim.policies.prefetch import PREFETCHES, Prefetch
+from moesim.policies.prefetch import PREFETCHES
 
 __all__ = ["Prefetcher"]
 
 _FOREVER = 1 << 80
 """Beyond any tick: the host is walking."""
-
-
-def make_prefetch(spec: PolicyPlan) -> Prefetch:
-    """A new instance of the planned prefetch policy."""
-    make = spec.make or PREFETCHES.get(spec.kind)
-    made: Prefetch = make(**spec.params)
-    return made
 
 
 class Prefetcher:
@@ -34,7 +27,7 @@ class Prefetcher:
         self._env = env
         self._plan = plan
         self._host = host
-        self._policy = make_prefetch(plan.prefetch)
+        self._policy = plan.prefetch.new(PREFETCHES)
         self._view = EngineView(host)
         self._due: deque[tuple[int, int, int]] = deque()
         """Predictions to issue: (tick, step, layer), in order."""

@@ -23,8 +23,6 @@ __all__ = ["QueuedLink"]
 class QueuedLink:
     """One copy at a time, chunk by chunk. Queues are short, so they are plain lists searched in order of place."""
 
-    computed = False
-
     def __init__(self, env: Ticks, plan: LinkPlan, host: Host) -> None:
         self._env = env
         self._plan = plan
