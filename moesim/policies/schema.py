@@ -232,7 +232,7 @@ class PreviousSection(Section):
 
     kind: Literal["previous"] = Field(description="the set that the previous step used at the next layer")
     touch_on_predict: bool = Field(
-        default=False, description="a resident or in-flight prediction renews recency (ProMoE)"
+        default=False, description="a prediction that is resident already renews recency (ProMoE)"
     )
     into: Literal["cache", "staging"] = Field(
         default="cache", description="cache: claims bytes there; staging: own slots, inserted when used"
@@ -266,7 +266,7 @@ class NextGateSection(Section):
         description="share of the predicted experts, among those not resident, that were used, by lookahead distance",
     )
     touch_on_predict: bool = Field(
-        default=False, description="a resident or in-flight prediction renews recency (ProMoE)"
+        default=False, description="a prediction that is resident already renews recency (ProMoE)"
     )
     into: Literal["cache", "staging"] = Field(
         default="staging", description="staging: own slots, inserted when used; cache: claims bytes there"
