@@ -18,7 +18,10 @@ class Action(Enum):
 
 
 class Miss:
-    """Base class. Asked once for each miss of a set, in demand order, before the host walks the list."""
+    """Base class. To be asked once for each miss of a set, in demand order, before the host walks the list.
+
+    No engine asks yet: `load`, the only kind, is what they do.
+    """
 
     kind = ""
 

@@ -11,10 +11,10 @@ __all__ = ["SELECTIONS", "RouterSelection", "Selection"]
 
 
 class Selection:
-    """Base class. Asked once for each token at each MoE layer, after the router and before the lookup.
+    """Base class. To be asked once for each token at each MoE layer, after the router and before the lookup.
 
-    `changes` tells an engine whether to ask at all: a policy that keeps the router's choice costs nothing and leaves
-    the sets of a plan as they were laid out.
+    No engine asks yet: `router`, the only kind, is what a plan holds. `changes` tells an engine whether to ask at all:
+    a policy that keeps the router's choice costs nothing and leaves the sets of a plan as they were laid out.
     """
 
     kind = ""
