@@ -91,7 +91,7 @@ def _info(scenario: Scenario, notes: tuple[str, ...], routing: str) -> ScenarioI
         inputs[name] = given.sha256
     machine = scenario.machine
     link = machine.links.host_to_device
-    streams = ["routing"]
+    streams = _routing_streams(scenario)
     if scenario.expert_cache.eviction.kind == "random":
         streams.append("eviction")
     if scenario.prefetch.kind == "next_gate":
@@ -109,9 +109,21 @@ def _info(scenario: Scenario, notes: tuple[str, ...], routing: str) -> ScenarioI
         routing=routing,
         notes=notes,
         fits=memories(scenario.fits()),
-        link=getattr(link, "title", "") or "host-to-device link",
+        link="host-to-device link" if link is None else link.title,
         machine=machine.title or machine.name,
         model=scenario.model.name,
         inputs=inputs,
         streams=tuple(streams),
     )
+
+
+def _routing_streams(scenario: Scenario) -> list[str]:
+    """Streams that generated routing, and its change of granularity, draw from; a recording alone draws nothing."""
+    kind = scenario.sections.routing.kind
+    streams = [] if kind == "trace" else [f"routing.{kind}"]
+    if kind in ("zipf", "sticky_zipf"):
+        streams.append("routing.rank")
+    split = scenario.sections.routing.split
+    if scenario.model.n_experts != scenario.published.n_experts and split.kind != "siblings":
+        streams.append("routing.split" if scenario.model.n_experts > scenario.published.n_experts else "routing.merge")
+    return streams
