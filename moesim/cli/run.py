@@ -122,7 +122,8 @@ def _table(done: Run) -> str:
     parts = figures["breakdown_ms"] or {}
     total = sum(parts.values()) or 1
     main = sorted(((v, k) for k, v in parts.items() if v), reverse=True)
-    rows.append(("a token's time", ", ".join(f"{k} {100 * v / total:.0f} %" for v, k in main[:6])))
+    if main:
+        rows.append(("a token's time", ", ".join(f"{k} {100 * v / total:.0f} %" for v, k in main[:6])))
     rows += [("note", note) for note in done.info.notes]
     width = max(len(label) for label, _ in rows) + 2
     return "".join(f"{label:<{width}}{text}\n" for label, text in rows)

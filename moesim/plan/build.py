@@ -18,7 +18,13 @@ from moesim.plan.layout import Layout, lay_out, picks_of, spans_of
 from moesim.plan.plan import Plan, PolicyPlan
 from moesim.plan.pricing import price_link, price_storage, price_stream
 from moesim.policies.guard import GuardedEviction, GuardedPrefetch
-from moesim.policies.schema import NextGateSection, NoPrefetchSection, PreviousSection, PythonSection
+from moesim.policies.schema import (
+    ExpertCacheSection,
+    NextGateSection,
+    NoPrefetchSection,
+    PreviousSection,
+    PythonSection,
+)
 from moesim.routing.generators import generate
 from moesim.routing.regranulate import regranulate
 from moesim.routing.sets import distinct_sets
@@ -87,6 +93,7 @@ def build(scenario: Scenario) -> Built:
     control = cost.control()
     wholly = np.array([model.is_moe(layer) and bool(pinned[layer][exists[layer]].all()) for layer in range(layers)])
     on_host = np.array([model.is_moe(layer) for layer in range(layers)]) & ~wholly
+    notes += _hits_nothing(cache, [(sizes[at], capacity[cache_of[at]]) for at in moe if not wholly[at]])
     if cache.lookup == "device":
         on_host[:] = False
 
@@ -244,6 +251,16 @@ def _shortened(scenario: Scenario, layout: Layout) -> list[str]:
     if scenario.routing_input.expert_bytes:
         notes.append("sizes of experts are those in the recording's header, not the preset's")
     return notes
+
+
+def _hits_nothing(cache: ExpertCacheSection, room: list[tuple[int, int]]) -> list[str]:
+    """Caches that can only miss. `room`: bytes of an expert and of its cache, for each layer that needs one."""
+    if cache.eviction.kind == "static" and cache.initial == "empty" and room:
+        return ["a static cache that starts empty stays empty: only experts pinned by placement are ever hit"]
+    small = sum(size > capacity for size, capacity in room)
+    if small:
+        return [f"the caches of {small} layers are smaller than one expert: what is loaded there never stays"]
+    return []
 
 
 def _live(policy: Any) -> Callable[..., Any]:

@@ -40,3 +40,18 @@ def test_a_fault_of_the_plan_points_to_where_it_was_said(monkeypatch: pytest.Mon
         InputError, match=r"^--set workload\.prefill_chunk=4: workload\.prefill_chunk: .*smaller chunks"
     ):
         simulate(load("quickstart", [*TINY, "workload.prefill_chunk=4"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([], ""),
+        (["expert_cache.capacity=1 MiB"], "the caches of 48 layers are smaller than one expert"),
+        (["expert_cache.capacity=1 MiB", "placement.pinned={layers: [0, 7]}"], "the caches of 46 layers"),
+        (["expert_cache.eviction=static"], "starts empty stays empty"),
+        (["expert_cache.eviction=static", "expert_cache.initial=popular"], ""),
+    ],
+)
+def test_a_cache_that_can_only_miss_is_said(changes: list[str], said: str) -> None:
+    notes = [n for n in build(load("quickstart", [*TINY, *changes])).notes if "cache" in n]
+    assert len(notes) == bool(said) and all(said in note for note in notes)
