@@ -118,10 +118,10 @@ def replay(
         next_use=next_use_table(set_ptr, set_expert, layers, n_experts),
         initial=initial,
         pinned=pinned,
+        after_layer=evict == "after_layer",
+        schedule=schedule if schedule is not None else Layerwise(),
         seed=seed,
     )
-    run.after_layer = evict == "after_layer"
-    run.schedule = schedule if schedule is not None else Layerwise()
     hits = np.zeros(rows, dtype=np.int64)
     bounds: list[int] = set_ptr.tolist()
     for row in range(rows):
@@ -152,9 +152,6 @@ def replay(
 class _Run:
     """Caches and counts of one replay."""
 
-    after_layer = False
-    schedule: Schedule
-
     def __init__(
         self,
         *,
@@ -166,10 +163,14 @@ class _Run:
         next_use: Callable[[int, int], int],
         initial: Sequence[int],
         pinned: NDArray[np.bool_] | None,
+        after_layer: bool,
+        schedule: Schedule,
         seed: int,
     ) -> None:
         self.evictions = 0
         self.approximate = False
+        self._after_layer = after_layer
+        self._schedule = schedule
         self._n = n_experts
         self._residency = Residency(len(expert_bytes), n_experts)
         for key in [] if pinned is None else np.flatnonzero(pinned.ravel()).tolist():
@@ -218,8 +219,8 @@ class _Run:
         if not cache.admits(layer):
             missed = []  # these go through staging slots and leave no trace here
         elif len(missed) > 1:
-            missed = self.schedule.demands(missed, dict(zip(keys, weights, strict=True)), {})
-        if self.after_layer:
+            missed = self._schedule.demands(missed, dict(zip(keys, weights, strict=True)), {})
+        if self._after_layer:
             self._load_over(cache, missed)
             # even a set of hits: the one before may have left an overshoot
             self.evictions += len(cache.trim(keys))
