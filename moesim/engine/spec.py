@@ -1,6 +1,9 @@
 """The execution model in words: the authority that every engine obeys, to the tick and to the counter.
 
-An engine is a function of one `moesim.plan.plan.Plan`; the names below in `code` are fields of it. All times are
+An engine is a function of one `moesim.plan.plan.Plan`; the names below in `code` are fields of it, of its `link` and
+its `storage`, values of those, or parameters of its policies. Where a value stands alone: `fifo` and `two_level` are
+values of the link's `discipline` (rule 7; in rule 4 `fifo` is an eviction policy), `layer_start` and `lookup` of
+`prefetch_source`, the ways to group in rule 10 of `grouping`; `into` is short for `prefetch_into`. All times are
 integer ticks (1 ps). Nothing here depends on how an engine is built.
 
 1. The tick
@@ -103,8 +106,8 @@ and the next head tries.
 storage queue; it ends when its last read ends; there is no link. `path = "storage+link"`: it asks the DRAM cache:
 - resident there: touch (recency), pin, join the link queue;
 - loading there (left by a cancelled transfer): touch, pin, and join the link queue when its first chunk is there;
-- absent: claim DRAM bytes (LRU by issue ticks, evicting only unpinned, complete experts; the device copy stays), pin,
-  its reads join the storage queue; it joins the link queue when its first chunk is in DRAM. If the bytes cannot be had
+- absent: claim DRAM bytes (of `dram_capacity`; LRU by issue ticks, evicting only unpinned, complete experts; the
+  device copy stays), pin, its reads join the storage queue; it joins the link queue when its first chunk is in DRAM. If the bytes cannot be had
   a demand load waits in a strict FIFO, retried in phase 5 before the cache's waiting list; a prefetch is dropped
   before it claims anything. While loads wait there, others that need a DRAM claim wait behind them (or are dropped).
 The DRAM pin ends with the copy (or at cancellation, or at the last read if that is later). Storage reads are never
