@@ -78,8 +78,8 @@ class GuardedEviction(Eviction):
 class GuardedPrefetch(Prefetch):
     """A prefetch policy, made by `make` and called `name` in messages, whose predictions are checked.
 
-    `predict` raises StuckError for anything but (step, layer with experts, one of its experts). Steps beyond the last
-    are let through: what is fetched for them is never used.
+    `predict` raises StuckError for anything but a sequence of (step, layer with experts, one of its experts).
+    Steps beyond the last are let through: what is fetched for them is never used.
     """
 
     def __init__(self, name: str, make: Callable[[], Prefetch]) -> None:
@@ -91,7 +91,13 @@ class GuardedPrefetch(Prefetch):
         if not self._experts:
             self._experts = {at: view.experts_of(at) for at in view.moe_layers()}
         made: list[tuple[int, int, int]] = []
-        for got in self._policy.predict(view, step, layer):
+        answer: Any = self._policy.predict(view, step, layer)
+        try:
+            predicted = iter(answer)
+        except TypeError:
+            # None, mostly: a `return` was forgotten
+            self._refuse(repr(answer))
+        for got in predicted:
             try:
                 of_step, of_layer, expert = map(index, got)
             except (TypeError, ValueError):
@@ -104,6 +110,7 @@ class GuardedPrefetch(Prefetch):
     def _refuse(self, got: str) -> NoReturn:
         most = max(self._experts.values(), default=0) - 1
         allowed = (
-            f"(step, layer, expert) of one of the {len(self._experts)} layers with experts, expert from 0 to {most}"
+            f"a list of (step, layer, expert), each of one of the {len(self._experts)} layers with experts, "
+            f"expert from 0 to {most}"
         )
         raise StuckError(f"prefetch policy {self._name} predicted {got}: allowed {allowed}") from None

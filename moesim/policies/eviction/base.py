@@ -73,7 +73,7 @@ class Eviction:
 
     def victim(self, evictable: bytearray) -> int:
         """The key that leaves next, among those with evictable[key] == 1 (at least one member is)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__qualname__} must define `victim`")
 
 
 EVICTIONS: Registry[Eviction] = Registry("eviction")

@@ -194,6 +194,14 @@ def test_a_policy_that_names_no_proper_victim(scenario: Scenario, policy: type[E
     assert "victim" in str(caught.value)
 
 
+def test_a_policy_without_a_victim_hook_is_told_so(scenario: Scenario) -> None:
+    class Undecided(Eviction):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Undecided must define `victim`"):
+        ms.simulate(scenario.replace({"expert_cache.eviction": Undecided}))
+
+
 def test_a_policys_own_exception_reaches_the_caller(scenario: Scenario) -> None:
     with pytest.raises(ZeroDivisionError, match="my own mistake"):
         ms.simulate(scenario.replace({"expert_cache.eviction": Broken}))
@@ -213,7 +221,14 @@ class NoTriple(Prefetch):
         return [3]
 
 
-@pytest.mark.parametrize("policy", [FarAway, NoTriple])
+class NoReturn(Prefetch):
+    """Forgets to return."""
+
+    def predict(self, view: View, step: int, layer: int) -> Any:
+        pass
+
+
+@pytest.mark.parametrize("policy", [FarAway, NoTriple, NoReturn])
 def test_a_prediction_of_nothing_real(scenario: Scenario, policy: type[Prefetch]) -> None:
     with pytest.raises(MoesimError, match=policy.__name__):
         ms.simulate(scenario.replace({"prefetch": policy}))
