@@ -107,9 +107,10 @@ storage queue; it ends when its last read ends; there is no link. `path = "stora
 - resident there: touch (recency), pin, join the link queue;
 - loading there (left by a cancelled transfer): touch, pin, and join the link queue when its first chunk is there;
 - absent: claim DRAM bytes (of `dram_capacity`; LRU by issue ticks, evicting only unpinned, complete experts; the
-  device copy stays), pin, its reads join the storage queue; it joins the link queue when its first chunk is in DRAM. If the bytes cannot be had
-  a demand load waits in a strict FIFO, retried in phase 5 before the cache's waiting list; a prefetch is dropped
-  before it claims anything. While loads wait there, others that need a DRAM claim wait behind them (or are dropped).
+  device copy stays), pin, its reads join the storage queue; it joins the link queue when its first chunk is in DRAM.
+  If the bytes cannot be had a demand load waits in a strict FIFO, retried in phase 5 before the cache's waiting list;
+  a prefetch is dropped before it claims anything. While loads wait there, others that need a DRAM claim wait behind
+  them (or are dropped).
 The DRAM pin ends with the copy (or at cancellation, or at the last read if that is later). Storage reads are never
 cancelled: the expert is then complete in DRAM.
 A chunk is in DRAM when all reads that overlap its bytes have ended. Chunk i of n covers bytes
