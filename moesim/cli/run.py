@@ -123,7 +123,8 @@ def _table(done: Run) -> str:
     total = sum(parts.values()) or 1
     main = sorted(((v, k) for k, v in parts.items() if v), reverse=True)
     if main:
-        rows.append(("a token's time", ", ".join(f"{k} {100 * v / total:.0f} %" for v, k in main[:6])))
+        whose = "a token's time" if done.scenario.workload.batch_size == 1 else "a decode step's time"
+        rows.append((whose, ", ".join(f"{k} {100 * v / total:.0f} %" for v, k in main[:6])))
     rows += [("note", note) for note in done.info.notes]
     width = max(len(label) for label, _ in rows) + 2
     return "".join(f"{label:<{width}}{text}\n" for label, text in rows)
