@@ -165,7 +165,11 @@ class Scenario:
         return replaced(self, changes)
 
     def resolved(self) -> dict[str, Any]:
-        """The whole scenario as plain data, nothing left out or left to look up; names of files, no folders."""
+        """The whole scenario as plain data, nothing left out or left to look up; names of files, no folders.
+
+        It is a scenario itself: read again where its routing file lies, it gives the same run (a policy handed over
+        by a script aside, of which only the name is written).
+        """
         data = self.sections.model_dump(mode="json")
         whole: dict[str, Any] = {"moesim": data.pop("moesim"), "title": data.pop("title"), "seed": data.pop("seed")}
         whole["hardware"] = self.tree.value["hardware"].plain()
@@ -174,10 +178,10 @@ class Scenario:
         given = self.routing_input
         if given.path is not None:
             whole["routing"]["path"] = given.path.name
-            whole["routing"]["sha256"] = given.sha256
         if given.profile is not None:
             whole["routing"]["profile"] = given.profile.name
-            whole["routing"]["sha256"] = given.sha256
+        if whole["prefetch"].get("into") == "cache":
+            del whole["prefetch"]["slots"]  # nothing has slots there, and a file that says so is refused
         return whole
 
     @property
@@ -185,8 +189,8 @@ class Scenario:
         """sha256 (hex) of the canonical JSON of `resolved()` without title; routing files count by content."""
         data = self.resolved()
         del data["title"]
-        if self.routing_input.path is not None:
-            del data["routing"]["path"]
+        data["routing"].pop("path", None)
+        data["routing"]["sha256"] = self.routing_input.sha256
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
