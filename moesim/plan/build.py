@@ -18,6 +18,7 @@ from moesim.plan.layout import Layout, lay_out, picks_of, spans_of
 from moesim.plan.plan import Plan, PolicyPlan
 from moesim.plan.pricing import price_link, price_storage, price_stream
 from moesim.policies.guard import GuardedEviction, GuardedPrefetch
+from moesim.policies.prefetch.base import NoPrefetch, Prefetch
 from moesim.policies.schema import (
     ExpertCacheSection,
     NextGateSection,
@@ -112,8 +113,8 @@ def build(scenario: Scenario) -> Built:
     if timeline is not None and timeline.steps[1] >= steps:
         wanted = " to ".join(map(str, timeline.steps))
         notes.append(f"record.timeline asks for steps {wanted}; the run has steps 0 to {steps - 1}")
-    # a policy from a script takes the defaults of the plan
-    timed = prefetch if isinstance(prefetch, PreviousSection | NextGateSection) else None
+    # a policy of a script says itself when it predicts and where its copies go
+    timed = prefetch if isinstance(prefetch, PreviousSection | NextGateSection) else _own_timing(scenario)
     plan = Plan(
         seed=sections.seed,
         n_layers=layers,
@@ -170,11 +171,11 @@ def build(scenario: Scenario) -> Built:
         dram_capacity=division.dram_cache,
         eviction=_eviction(scenario),
         prefetch=_prefetch(scenario),
-        prefetch_source=timed.source if timed else "lookup",
-        prefetch_into=timed.into if timed else "cache",
-        prefetch_slots=timed.slots if timed else 4,
-        t_pred_ps=to_ticks(timed.t_pred.value) if timed else 0,
-        touch_on_predict=timed.touch_on_predict if timed else False,
+        prefetch_source=timed.source,
+        prefetch_into=timed.into,
+        prefetch_slots=timed.slots,
+        t_pred_ps=timed.t_pred_ps if isinstance(timed, Prefetch) else to_ticks(timed.t_pred.value),
+        touch_on_predict=timed.touch_on_predict,
         grouping=sections.schedule.grouping,
         demand_order=sections.schedule.demand_order,
         timeline_steps=timeline.steps if timeline is not None else None,
@@ -203,6 +204,9 @@ def _routing(scenario: Scenario, notes: list[str]) -> tuple[RoutingTrace, slice,
             params = {"profile": scenario.profile}
             assert scenario.profile is not None
             origin = f"profile {scenario.profile.name}: {scenario.profile.source}"
+            if scenario.profile.top_k != published.top_k:
+                fitted, used = scenario.profile.top_k, published.top_k
+                notes.append(f"the routing profile was fitted to {fitted} experts a token and is drawn for {used}")
         elif isinstance(section, StickyZipfRouting):
             params = {"exponent": section.exponent, "repeat": section.repeat.value}
             origin = f"sticky Zipf, exponent {section.exponent}, repeat {section.repeat.text}"
@@ -274,6 +278,12 @@ def _eviction(scenario: Scenario) -> PolicyPlan:
         make = partial(GuardedEviction, section.name, _live(scenario.live["expert_cache.eviction"]))
         return PolicyPlan(kind=section.name, make=make)
     return PolicyPlan(kind=section.kind)
+
+
+def _own_timing(scenario: Scenario) -> Prefetch:
+    """An instance that carries the timing of a script's policy; without one, of no prefetch at all."""
+    made: Prefetch = _live(scenario.live["prefetch"])() if "prefetch" in scenario.live else NoPrefetch()
+    return made
 
 
 def _prefetch(scenario: Scenario) -> PolicyPlan:

@@ -240,3 +240,28 @@ def test_things_that_are_no_policy_are_refused(scenario: Scenario) -> None:
             scenario.replace({field: dict})
     with pytest.raises(InputError, match=r"memory\.reserve"):
         scenario.replace({"memory.reserve": Oldest})
+
+
+def test_a_prefetch_class_says_where_its_copies_go() -> None:
+    class Next(ms.Prefetch):
+        """The true set of the next layer."""
+
+        def predict(self, view, step, layer):
+            layers = view.moe_layers()
+            at = layers.index(layer) + 1
+            if at == len(layers) or not view.is_decode(step):
+                return ()
+            return [(step, layers[at], expert) for expert, _ in view.true_set(step, layers[at])]
+
+    class Staged(Next):
+        """The same into staging, late."""
+
+        into = "staging"
+        slots = 2
+        t_pred_ps = 10**9
+
+    sc = ms.load("quickstart").replace({"workload.output_tokens": 6, "record.timeline": None})
+    plans = {cls: ms.simulate(sc.replace({"prefetch": cls})) for cls in (Next, Staged)}
+    assert (plans[Staged].plan.prefetch_into, plans[Staged].plan.prefetch_slots) == ("staging", 2)
+    assert plans[Staged].plan.t_pred_ps == 10**9 and plans[Next].plan.t_pred_ps == 0
+    assert plans[Next].summary["late"] > plans[Staged].summary["late"]
