@@ -128,14 +128,25 @@ class Context:
         return flat.reshape(tuple(shape))
 
     def measure(
-        self, about: Row, fn: Callable[[], object], *, clock: Clock | None = None, repeats: int | None = None
+        self,
+        about: Row,
+        fn: Callable[[], object],
+        *,
+        clock: Clock | None = None,
+        repeats: int | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> Row:
-        """Time `fn` and return `about` with its samples."""
+        """Time `fn` and return `about` with its samples. `prepare` as in `Clock.time`."""
         clock = clock or self.clock
         grad = getattr(self.torch, "inference_mode", nullcontext)
         with grad():
             samples = clock.time(
-                fn, warmup=self.warmup, repeats=repeats or self.repeats, budget=self.budget, about=about
+                fn,
+                warmup=self.warmup,
+                repeats=repeats or self.repeats,
+                budget=self.budget,
+                about=about,
+                prepare=prepare,
             )
         return about.but(seconds=tuple(samples), device=about.device or clock.name)
 

@@ -17,7 +17,7 @@ __all__ = ["Clock", "CudaClock", "HostClock", "Rotation", "ScriptedClock", "band
 
 T = TypeVar("T")
 _MIN_SAMPLES = 3
-_MAX_CALLS = 1000  # calls of one sample
+_MAX_CALLS = 256  # calls of one sample; well below what a device queues before it makes the host wait
 
 
 class Clock(Protocol):
@@ -27,41 +27,64 @@ class Clock(Protocol):
     """cuda, cpu, ...: goes into the rows as `device`."""
 
     def time(
-        self, fn: Callable[[], object], *, warmup: int, repeats: int, budget: float, about: Row | None = None
+        self,
+        fn: Callable[[], object],
+        *,
+        warmup: int,
+        repeats: int,
+        budget: float,
+        about: Row | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> list[float]:
         """Samples of the seconds of one `fn()`: `warmup` calls unseen, then `repeats` samples, fewer (but at least 3)
         once `budget` seconds of wall time are spent. `about` is the row to be measured: only scripts look at it.
+        `prepare` is called before each sample and not timed; a sample is one call then.
         """
 
 
 class HostClock:
     """`time.perf_counter`, with the device idle before and after each sample.
 
-    `synchronize` waits for the device; None for work that is done when the call returns.
+    `synchronize` waits for the device; None for work that is done when the call returns. With `wait` False a sample
+    ends when the calls have returned: what it costs the host to issue them.
     """
 
     def __init__(
-        self, name: str = "host", synchronize: Callable[[], object] | None = None, sample: float = 20e-6
+        self,
+        name: str = "host",
+        synchronize: Callable[[], object] | None = None,
+        sample: float = 20e-6,
+        wait: bool = True,
     ) -> None:
         self.name = name
         self._synchronize = synchronize or (lambda: None)
+        self._wait = self._synchronize if wait else (lambda: None)
         self._sample = sample
 
     def time(
-        self, fn: Callable[[], object], *, warmup: int, repeats: int, budget: float, about: Row | None = None
+        self,
+        fn: Callable[[], object],
+        *,
+        warmup: int,
+        repeats: int,
+        budget: float,
+        about: Row | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> list[float]:
-        synchronize, sample, clock = self._synchronize, self._sample, time.perf_counter
+        synchronize, wait, sample, clock = self._synchronize, self._wait, self._sample, time.perf_counter
         end = clock() + budget
 
         def once(calls: int) -> float:
             synchronize()
+            if prepare is not None:
+                prepare()
             begun = clock()
             for _ in range(calls):
                 fn()
-            synchronize()
+            wait()
             return (clock() - begun) / calls
 
-        return _samples(once, sample, warmup, repeats, end)
+        return _samples(once, sample if prepare is None else 0.0, warmup, repeats, end)
 
 
 class CudaClock:
@@ -74,7 +97,14 @@ class CudaClock:
         self._sample = sample
 
     def time(
-        self, fn: Callable[[], object], *, warmup: int, repeats: int, budget: float, about: Row | None = None
+        self,
+        fn: Callable[[], object],
+        *,
+        warmup: int,
+        repeats: int,
+        budget: float,
+        about: Row | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> list[float]:
         cuda = self._torch.cuda
         end = time.perf_counter() + budget
@@ -82,6 +112,8 @@ class CudaClock:
 
         def once(calls: int) -> float:
             cuda.synchronize()
+            if prepare is not None:
+                prepare()
             first.record()
             for _ in range(calls):
                 fn()
@@ -89,7 +121,7 @@ class CudaClock:
             last.synchronize()
             return float(first.elapsed_time(last)) * 1e-3 / calls
 
-        return _samples(once, self._sample, warmup, repeats, end)
+        return _samples(once, self._sample if prepare is None else 0.0, warmup, repeats, end)
 
 
 def _samples(once: Callable[[int], float], sample: float, warmup: int, repeats: int, end: float) -> list[float]:
@@ -116,7 +148,14 @@ class ScriptedClock:
         self.seen: list[Row] = []
 
     def time(
-        self, fn: Callable[[], object], *, warmup: int, repeats: int, budget: float, about: Row | None = None
+        self,
+        fn: Callable[[], object],
+        *,
+        warmup: int,
+        repeats: int,
+        budget: float,
+        about: Row | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> list[float]:
         if about is None:
             raise ValueError("a scripted clock must be told what is timed")
