@@ -97,9 +97,22 @@ def plan(ctx: Context) -> list[Cell]:
 def run(ctx: Context, cell: Cell) -> list[Row]:
     """All shares, with and without prefetch, at one granularity and batch.
 
+    With the CPU as device it runs on one thread: operations as small as these are slower on several, and on a busy
+    machine by orders of magnitude.
+
     Raises Unsupported if the experts do not fit into host memory (twice while they are pinned) or onto the device.
     """
-    torch = ctx.torch
+    threads = ctx.torch.get_num_threads()
+    if not ctx.is_cuda:
+        ctx.torch.set_num_threads(1)
+    try:
+        with ctx.torch.inference_mode():
+            return _runs(ctx, cell)
+    finally:
+        ctx.torch.set_num_threads(threads)
+
+
+def _runs(ctx: Context, cell: Cell) -> list[Row]:
     granularity, batch, tokens = (int(cell.params[name]) for name in ("granularity", "batch", "tokens"))
     sizes = sizes_for(ctx).finer(granularity)
     ctx.need(sizes.total_bytes * (2 if ctx.is_cuda else 1), "host")
@@ -114,28 +127,25 @@ def run(ctx: Context, cell: Cell) -> list[Row]:
         "params": dict(_LAW),
     }
     trace = driving_trace(settings)
-    with torch.inference_mode():
-        model = Model(torch, sizes, ctx.random, ctx.device.pin if ctx.is_cuda else None)
-        inputs = ctx.random((tokens, batch, sizes.d_model), sizes.dtype)
-        masks = model.masks(trace)
-        sets = Decider(trace, slots=0, expert_bytes=sizes.expert_bytes).set_of
-        resident = model.resident(sets, masks, inputs)
-        reference = model.reference(sets, masks, inputs[:_CHECKED])
-        rows = []
-        for share in SHARES:
-            for prefetch in PREFETCH:
-                ctx.progress(
-                    f"executor: granularity {granularity}, batch {batch}, share {share:g}, prefetch {prefetch}"
-                )
-                slots = slots_of_share(sizes.n_experts, share)
-                policies = policy(prefetch, sizes.n_experts, ctx.seed)
-                decider = Decider(trace, slots=slots, expert_bytes=sizes.expert_bytes, **policies)
-                if slots and decider.largest_set() > slots:
-                    raise Unsupported(f"a set of {decider.largest_set()} experts exceeds a cache of {slots}")
-                done = execute(ctx.device, model, decider, masks, inputs)
-                row = _row(cell, ctx, sizes, share, prefetch, done)
-                row = row.but(detail={**row.detail, "trace": settings, "policy": policies, "slots": slots})
-                rows.append(_checked(ctx, row, done.outputs, resident, reference))
+    model = Model(ctx.torch, sizes, ctx.random, ctx.device.pin if ctx.is_cuda else None)
+    inputs = ctx.random((tokens, batch, sizes.d_model), sizes.dtype)
+    masks = model.masks(trace)
+    sets = Decider(trace, slots=0, expert_bytes=sizes.expert_bytes).set_of
+    resident = model.resident(sets, masks, inputs)
+    reference = model.reference(sets, masks, inputs[:_CHECKED])
+    rows = []
+    for share in SHARES:
+        for prefetch in PREFETCH:
+            ctx.progress(f"executor: granularity {granularity}, batch {batch}, share {share:g}, prefetch {prefetch}")
+            slots = slots_of_share(sizes.n_experts, share)
+            policies = policy(prefetch, sizes.n_experts, ctx.seed)
+            decider = Decider(trace, slots=slots, expert_bytes=sizes.expert_bytes, **policies)
+            if slots and decider.largest_set() > slots:
+                raise Unsupported(f"a set of {decider.largest_set()} experts exceeds a cache of {slots}")
+            done = execute(ctx.device, model, decider, masks, inputs)
+            row = _row(cell, ctx, sizes, share, prefetch, done)
+            row = row.but(detail={**row.detail, "trace": settings, "policy": policies, "slots": slots})
+            rows.append(_checked(ctx, row, done.outputs, resident, reference))
     return rows
 
 
@@ -178,6 +188,7 @@ def _row(cell: Cell, ctx: Context, sizes: Sizes, share: float, prefetch: str, do
             "expert_bytes": sizes.expert_bytes,
             "link": "copy stream, fifo, no cancelling" if ctx.is_cuda else "no streams: copies are made in line",
             "grouping": "each",
+            "threads": ctx.torch.get_num_threads(),
             "unit_s": TICK,
             **_records(done, sizes.layers),
         },
