@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import IO
 
 from moesim.calibrate.capture.runner import Options, Outcome, Progress, begin, describe, plan, run_cells
+from moesim.calibrate.capture.sections import chosen
 from moesim.errors import Fault, InputError
 
 __all__ = ["DESCRIPTION", "HELP", "command"]
@@ -24,6 +25,7 @@ HELP = {
 
 def command(options: Options, *, only_plan: bool, out: IO[str], talk: IO[str]) -> int:
     """Run a capture (or print its plan); returns the exit code. MoesimError for bad input."""
+    chosen(options.only)
     if only_plan:
         ctx = begin(Options(**{**vars(options), "output": None}))
         out.write(describe(plan(ctx, options.only), options.limit))
