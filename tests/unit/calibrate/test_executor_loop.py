@@ -195,11 +195,6 @@ class _Slots(list[Any]):
         super().__init__(put(i) for i in range(count))
 
 
-class _Host:
-    def __getitem__(self, key: tuple[int, int]) -> tuple[int, int]:
-        return key
-
-
 @pytest.mark.parametrize("slots", [0, 1, 3, 8])
 @pytest.mark.parametrize("order", ["compute first", "copies first", *range(8)])
 def test_streams_have_no_hazards(slots: int, order: Any) -> None:
@@ -208,7 +203,7 @@ def test_streams_have_no_hazards(slots: int, order: Any) -> None:
     decider = Decider(trace, slots=slots, expert_bytes=1, **GATE)  # type: ignore[arg-type]
     machine = _Machine()
     weights = _Slots(machine, decider.n_slots)
-    lanes = _Streams(machine, weights, _Host())
+    lanes = _Streams(machine, weights, [[(layer, e) for e in range(16)] for layer in range(3)])
     for program in decider.programs():
         expected = {op.slot: [] for op in program.rest}  # type: dict[int, list[Any]]
         for op in program.rest:
@@ -222,7 +217,9 @@ def test_streams_have_no_hazards(slots: int, order: Any) -> None:
         lanes.load(program.walk)
         lanes.load(program.prefetches)
         mask = dict.fromkeys(range(16), 1)
-        _compute(SimpleNamespace(expert=expert), lanes, program.rest, weights, {}, mask, None)  # type: ignore[arg-type]
+        model = SimpleNamespace(expert=expert, torch=SimpleNamespace(mul=lambda a, b, out: a))
+        places = [0] * 16
+        _compute(model, lanes, program.rest, weights, places, mask, None)  # type: ignore[arg-type]
     u = random.Random(order)
     pick = {"compute first": lambda able: able[0], "copies first": lambda able: able[-1]}
     machine.run(pick.get(order, u.choice))

@@ -87,8 +87,8 @@ def plan(ctx: Context) -> list[Cell]:
             runs = rows * tokens * base.layers * batch * base.top_k * granularity
             # guesses to plan by, of no consequence for what is measured: bytes moved, calls made
             moved = 0.4 * runs * base.finer(granularity).expert_bytes
-            copying, drawing = (2e10, 5e8) if ctx.is_cuda else (2e9, 2e8)
-            estimate = 0.3 + moved / copying + runs * 80e-6 + base.total_bytes / drawing
+            copying, drawing, call = (3e10, 8e8, 60e-6) if ctx.is_cuda else (2e9, 2e8, 40e-6)
+            estimate = 0.3 + moved / copying + runs * call + base.total_bytes / drawing
             params = {"granularity": granularity, "batch": batch, "tokens": tokens}
             cells.append(Cell(section="executor", op="decode", params=params, estimate=estimate))
     return cells

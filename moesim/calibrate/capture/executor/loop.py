@@ -49,9 +49,12 @@ class Executed:
 
 
 class _Plain:
-    """No streams: each call is done when it returns, or the device is waited for."""
+    """No streams: each call is done when it returns, or the device is waited for.
 
-    def __init__(self, device: Device, slots: Any, host: Any) -> None:
+    `slots` are the device tensors [3, f, d], `host` the experts of each layer.
+    """
+
+    def __init__(self, device: Device, slots: Sequence[Any], host: Sequence[Sequence[Any]]) -> None:
         self._device, self._slots, self._host = device, slots, host
 
     def mark(self, copies: bool = False) -> Any:
@@ -66,7 +69,7 @@ class _Plain:
     def load(self, ops: Iterable[Load]) -> None:
         """Issue copies, in order."""
         for op in ops:
-            self._slots[op.slot].copy_(self._host[op.layer, op.expert])
+            self._slots[op.slot].copy_(self._host[op.layer][op.expert])
 
     def ready(self, slot: int) -> None:
         """Compute issued from here on finds the slot's expert."""
@@ -82,7 +85,7 @@ class _Plain:
 class _Streams(_Plain):
     """A copy stream beside the current one."""
 
-    def __init__(self, device: Device, slots: Any, host: Any) -> None:
+    def __init__(self, device: Device, slots: Sequence[Any], host: Sequence[Sequence[Any]]) -> None:
         super().__init__(device, slots, host)
         self._compute, self._copy = device.current(), device.stream()
         self._copy.wait_stream(self._compute)
@@ -102,7 +105,7 @@ class _Streams(_Plain):
             for op in ops:
                 if (last := self._last_read[op.slot]) is not None:
                     self._copy.wait_event(last)
-                self._slots[op.slot].copy_(self._host[op.layer, op.expert], non_blocking=True)
+                self._slots[op.slot].copy_(self._host[op.layer][op.expert], non_blocking=True)
                 event = self._device.event(timing=False)
                 event.record(self._copy)
                 self._filled[op.slot] = event
@@ -132,8 +135,10 @@ def execute(
     masks [S, L, N, B, 1] and inputs [S, B, d] as `Model.masks` and `Model.resident` take them; `progress(steps done)`.
     """
     torch, sizes = model.torch, model.sizes
-    slots = torch.empty((decider.n_slots, *model.experts.shape[2:]), dtype=model.experts.dtype, device=model.device)
-    lanes = (_Streams if device.is_cuda else _Plain)(device, slots, model.experts)
+    memory = torch.empty((decider.n_slots, *model.experts.shape[2:]), dtype=model.experts.dtype, device=model.device)
+    # views made once: what is timed is the issue of a copy, not the slicing of a tensor
+    slots = memory.unbind(0)
+    lanes = (_Streams if device.is_cuda else _Plain)(device, slots, [layer.unbind(0) for layer in model.experts])
     batch, d = inputs.shape[1:]
     places = torch.empty((decider.largest_set(), batch, d), dtype=inputs.dtype, device=model.device)
     done = Executed(outputs=torch.empty_like(inputs))
@@ -179,7 +184,7 @@ def execute(
 
 
 def _compute(
-    model: Model, lanes: _Plain, rest: Sequence[Run | Load], slots: Any, places: Any, mask: Any, h: Any
+    model: Model, lanes: _Plain, rest: Sequence[Run | Load], slots: Sequence[Any], places: Any, mask: Any, h: Any
 ) -> None:
     """The experts of a set, and between them the loads that had to wait for their slots."""
     filled_again = {op.slot for op in rest if isinstance(op, Load)}
@@ -189,7 +194,7 @@ def _compute(
             lanes.load((op,))
             continue
         lanes.ready(op.slot)
-        places[op.place] = model.expert(h, slots[op.slot]) * mask[op.expert]
+        model.torch.mul(model.expert(h, slots[op.slot]), mask[op.expert], out=places[op.place])
         if op.slot in filled_again:
             lanes.read((op.slot,))
         else:
@@ -198,14 +203,14 @@ def _compute(
         lanes.read(others)
 
 
-def _warm(model: Model, lanes: _Plain, slots: Any, places: Any, masks: Any, inputs: Any) -> None:
+def _warm(model: Model, lanes: _Plain, slots: Sequence[Any], places: Any, masks: Any, inputs: Any) -> None:
     """Every kernel and copy once, so that the first layer is not the one that loads libraries."""
     for _ in range(2):
         lanes.load((Load(0, 0, 0),))
         lanes.ready(0)
         x, h, ids = model.front(inputs[0], 0)
         ids.cpu()
-        places[0] = model.expert(h, slots[0]) * masks[0, 0, 0]
+        model.torch.mul(model.expert(h, slots[0]), masks[0, 0, 0], out=places[0])
         x = x + places[:1].sum(0)
         lanes.read((0,))
     lanes.finish()

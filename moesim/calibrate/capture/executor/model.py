@@ -103,8 +103,9 @@ class Model:
 
     def expert(self, h: Any, weights: Any) -> Any:
         """Gated FFN of h [B, d] with weights [3, f, d]: 6 B f d flops."""
-        gate, up, down = weights
-        return (self.torch.nn.functional.silu(h @ gate.T) * (h @ up.T)) @ down
+        # gate and up lie side by side: one product for both
+        gate, up = (h @ weights[:2].flatten(0, 1).T).chunk(2, -1)
+        return (self.torch.nn.functional.silu(gate) * up) @ weights[2]
 
     def masks(self, trace: RoutingTrace) -> Any:
         """mask [S, L, N, B, 1] on the device: 1/k where token b of step s picked the expert, else 0."""
