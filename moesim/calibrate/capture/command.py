@@ -57,8 +57,8 @@ def command(options: Options, *, only_plan: bool, out: IO[str], talk: IO[str]) -
 def _say(outcome: Outcome, options: Options, talk: IO[str], again: str) -> None:
     resumed = f", {outcome.resumed} were there" if outcome.resumed else ""
     talk.write(f"{outcome.done} cells done{resumed}\n")
-    for word, items in (("skipped", outcome.skipped), ("failed", outcome.failed)):
-        items = list(dict.fromkeys(items))
+    for word, said in (("skipped", outcome.skipped), ("failed", outcome.failed)):
+        items = list(dict.fromkeys(said))
         for item in items[:12]:
             talk.write(f"{word} {item}\n")
         if len(items) > 12:

@@ -61,9 +61,7 @@ def run(ctx: Context, cell: Cell) -> list[Row]:
 
 
 def _profiled(ctx: Context, work: Any) -> bytes:
-    profiler = ctx.torch.profiler
-    kinds = [profiler.ProfilerActivity.CPU] + ([profiler.ProfilerActivity.CUDA] if ctx.is_cuda else [])
-    with profiler.profile(activities=kinds) as seen:
+    with ctx.torch.profiler.profile() as seen:  # of all kinds that are there
         work()
         ctx.device.synchronize()
     with tempfile.TemporaryDirectory() as folder:

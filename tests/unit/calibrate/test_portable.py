@@ -1,0 +1,62 @@
+"""The kit where nothing but the standard library, numpy and torch can be imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moesim.calibrate.capture.file import CaptureFile
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# torch may look for what it likes inside itself; moesim may not lean on what torch happens to bring
+_BLOCKED = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in {"moesim", "numpy", *ALSO} and top not in sys.stdlib_module_names:
+            raise ModuleNotFoundError(f"No module named {name!r}: it is not to be imported here", name=name)
+        return None
+sys.meta_path.insert(0, Blocker())
+"""
+_TORCH = "'torch torchgen functorch typing_extensions sympy mpmath filelock networkx fsspec'.split()"
+_ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def _run(code: str, *words: str, also: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", f"ALSO = {also}\n{_BLOCKED}{code}", *words],
+        capture_output=True, text=True, env=_ENV, check=False,
+    )  # fmt: skip
+
+
+def _modules() -> list[str]:
+    files = sorted((ROOT / "moesim/calibrate/capture").rglob("*.py"))
+    return [".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in files]
+
+
+def test_every_module_imports_without_torch_even() -> None:
+    code = "import importlib\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\nprint('fine')"
+    done = _run(code, *_modules(), also="set()")
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_without_torch_it_says_so(tmp_path: Path) -> None:
+    code = "import runpy\nrunpy.run_module('moesim.calibrate.capture', run_name='__main__', alter_sys=True)"
+    done = _run(code, "-o", str(tmp_path / "c.gz"), also="set()")
+    assert done.returncode == 2 and "torch is not installed" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_capture_needs_numpy_and_torch_alone(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = tmp_path / "c.json.gz"
+    code = "import runpy\nrunpy.run_module('moesim.calibrate.capture', run_name='__main__', alter_sys=True)"
+    words = ["--device", "cpu", "--quick", "--only", "launch", "--only", "host", "-o", str(path)]
+    done = _run(code, *words, also=_TORCH)
+    assert done.returncode == 0, done.stderr
+    assert {row.section for row in CaptureFile.read(path).rows} == {"launch", "host"}
