@@ -7,6 +7,7 @@ grouped-query attention.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from moesim.calibrate.capture.context import Context
@@ -49,7 +50,8 @@ def run(ctx: Context, cell: Cell) -> list[Row]:
         if 4 * moved > ctx.room():
             rows.append(row.as_skipped(f"does not fit: needs {4 * moved:,} B, {ctx.room():,} B can be had"))
             continue
-        rows.append(_one(ctx, row, (batch, heads, kv, context, new, size), cache))
+        sizes = (batch, heads, kv, context, new, size)
+        rows.append(ctx.attempt(row, partial(_one, ctx, row, sizes, cache)))
     return rows
 
 

@@ -21,13 +21,19 @@ from moesim.calibrate.capture.file import CaptureFile
 from moesim.calibrate.capture.rows import Cell, Row, Unsupported
 from moesim.calibrate.capture.timing import Clock, HostClock, Rotation
 
-__all__ = ["TOLERANCE", "Context", "Section"]
+__all__ = ["TOLERANCE", "Context", "Section", "is_memory"]
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-3, "float16": 5e-3, "bfloat16": 2e-2, "float8_e4m3fn": 8e-2}
 """Largest ||out - ref|| / ||ref|| of a right kernel, by the type of its operands."""
 
 _BLOCK = 4_194_301  # random numbers drawn at once; a prime, so that equal tensors of a stack get different numbers
 _ROOM = 0.8  # share of what is free that a cell may take
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 class Section(Protocol):
@@ -149,6 +155,16 @@ class Context:
                 prepare=prepare,
             )
         return about.but(seconds=tuple(samples), device=about.device or clock.name)
+
+    def attempt(self, row: Row, work: Callable[[], Row]) -> Row:
+        """`work()`, or `row` as skipped if memory runs out in it: one size too large must not cost the others."""
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory(error):
+                raise
+        self.device.release()  # outside the handler, which holds on to the tensors of what failed
+        return row.as_skipped("does not fit: memory ran out")
 
     def checked(self, row: Row, out: Any, reference: Any, tolerance: float | None = None) -> Row:
         """The row with ||out - reference|| / ||reference|| in it; failed if that is above the tolerance of its dtype.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from moesim.calibrate.capture.context import Context
+from moesim.calibrate.capture.device import host_cache
 from moesim.calibrate.capture.rows import Cell, Row, Unsupported
 from moesim.calibrate.capture.timing import Rotation
 
@@ -82,7 +83,7 @@ def _copier(turn: Rotation[tuple[Any, Any]], non_blocking: bool = True) -> Calla
 
 def _windows(target: Any, source: Any, size: int) -> Rotation[tuple[Any, Any]]:
     """Views of `size` bytes of two pools, in turn."""
-    count = max(1, min(len(target) // size, 4096))
+    count = max(1, min(len(target) // size, 1 << 16))
     return Rotation([(target[i * size : (i + 1) * size], source[i * size : (i + 1) * size]) for i in range(count)])
 
 
@@ -93,7 +94,7 @@ def _single(ctx: Context, op: str, memory: str) -> list[Row]:
     fitting = [size for size in sizes if size <= room]
     if not fitting:
         raise Unsupported(f"does not fit: {room:,} B can be had")
-    pool = max(fitting[-1], min(_POOL, 2 * ctx.device.cache_bytes(), room))
+    pool = max(fitting[-1], min(_POOL, 2 * max(ctx.device.cache_bytes(), host_cache()), room))
     host = _host(ctx, pool, memory)
     device = ctx.torch.empty(pool, dtype=ctx.torch.uint8, device=ctx.device.name)
     if op == "d2h":

@@ -171,15 +171,22 @@ def open_device(name: str) -> Device:
     return Device(torch, name)
 
 
-def host_free() -> int:
-    """Host memory that can be had without swapping (B)."""
+def host_free(root: Path = Path("/")) -> int:
+    """Host memory that can be had without swapping (B): what the system has, and what the container's limit leaves."""
+    free = 4 << 30 if not hasattr(os, "sysconf") else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in (root / "proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
+                free = int(line.split()[1]) << 10
     except OSError:
         pass
-    return 4 << 30 if not hasattr(os, "sysconf") else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    try:
+        limit = (root / "sys/fs/cgroup/memory.max").read_text().strip()
+        used = (root / "sys/fs/cgroup/memory.current").read_text().strip()
+        free = min(free, max(0, int(limit) - int(used)))
+    except (OSError, ValueError):  # no such limit, or "max"
+        pass
+    return free
 
 
 def host_cache() -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from moesim.calibrate.capture.context import Context
+from moesim.calibrate.capture.context import Context, is_memory
 from moesim.calibrate.capture.ffn import METHODS, Weights, draw, reference
 from moesim.calibrate.capture.rows import Cell, Row, Unsupported
 from moesim.calibrate.capture.timing import Rotation
@@ -58,7 +58,7 @@ def _ffn(ctx: Context, p: dict[str, Any]) -> list[Row]:
     expert = 3 * d * f * _SIZE[dtype]
     ctx.need(expert * distinct + 16 * d * f)
     # one pool of experts; a call takes the next `distinct` of them
-    sets = ctx.turns(expert * distinct, most=64)
+    sets = ctx.turns(expert * distinct, most=64 if ctx.quick else 8192)
     pool = draw(ctx, sets * distinct, d, f, dtype)
     rows = []
     for tokens in _QUICK_TOKENS if ctx.quick else _TOKENS:
@@ -98,14 +98,17 @@ def _method(ctx: Context, row: Row, pool: Weights, sets: int) -> list[Row]:
     except Unsupported as reason:
         return [row.as_skipped(str(reason))]
     except (RuntimeError, NotImplementedError, ValueError) as error:
-        if row.method not in ("grouped", "scaled") or "memory" in str(error):
+        if is_memory(error):
+            return [row.as_skipped("does not fit: memory ran out")]
+        if row.method not in ("grouped", "scaled"):
             raise
         return [row.as_skipped(f"torch refuses here: {' '.join(str(error).split())[:160]}")]
     some = sorted({0, tokens - 1, *(int(i) for i in ctx.rng.integers(0, tokens, 2))})
     right = reference(torch, x, turn.items[0], some)
     made = [ctx.checked(ctx.measure(row.but(method=f"{row.method} eager"), call), out[some], right)]
     if ctx.is_cuda:
-        made.append(_replayed(ctx, row.but(method=f"{row.method} graph"), turn, kernel, x, some, right))
+        graph = row.but(method=f"{row.method} graph")
+        made.append(ctx.attempt(graph, partial(_replayed, ctx, graph, turn, kernel, x, some, right)))
     return made
 
 
@@ -130,7 +133,7 @@ def _replayed(
         made = made.but(seconds=tuple(sample / len(used) for sample in made.seconds))
         return ctx.checked(made, last["out"][some], right)
     except (RuntimeError, Unsupported) as error:
-        if "out of memory" in str(error).lower():
+        if is_memory(error):
             raise
         return row.as_skipped(f"no graph of it: {' '.join(str(error).split())[:160]}")
 

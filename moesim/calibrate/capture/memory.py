@@ -6,6 +6,8 @@ the cache; `rotated` goes round buffers that exceed it twice.
 
 from __future__ import annotations
 
+from functools import partial
+
 from moesim.calibrate.capture.context import Context
 from moesim.calibrate.capture.rows import Cell, Row
 from moesim.calibrate.capture.timing import HostClock, Rotation
@@ -61,14 +63,14 @@ def _sizes(ctx: Context, op: str, way: str) -> list[Row]:
         if 3 * size > room:
             rows.append(row.as_skipped(f"does not fit: needs {3 * size:,} B, {room:,} B can be had"))
             continue
-        rows.append(_one(ctx, row, size, "device", way, None))
+        rows.append(ctx.attempt(row, partial(_one, ctx, row, size, "device", way, None)))
     return rows
 
 
 def _one(ctx: Context, row: Row, size: int, where: str, way: str, clock: HostClock | None) -> Row:
     torch = ctx.torch
     count = size // 4
-    sets = 1 if way == "warm" else ctx.turns(2 * size, most=64)
+    sets = 1 if way == "warm" else ctx.turns(2 * size, most=1024)
     first = ctx.random((count,), "float32", where)
     sources = [first, *(first.clone() for _ in range(sets - 1))]
     if row.op.endswith("copy"):

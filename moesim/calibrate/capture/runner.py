@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from moesim.calibrate.capture.context import Context
+from moesim.calibrate.capture.context import Context, is_memory
 from moesim.calibrate.capture.device import Device, open_device
 from moesim.calibrate.capture.file import CaptureFile
 from moesim.calibrate.capture.fingerprint import fingerprint
@@ -125,13 +125,8 @@ def _guarded(ctx: Context, cell: Cell) -> list[Row]:
         return [blank.as_skipped(str(reason))]
     except Exception as error:  # one cell's trouble must not cost the others
         short = " ".join(str(error).split())[:300]
-        what = "out of memory" if _is_memory(error) else type(error).__name__
+        what = "out of memory" if is_memory(error) else type(error).__name__
         return [blank.as_failed(f"{what}: {short}")]
-
-
-def _is_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def _still_there(device: Device) -> str:

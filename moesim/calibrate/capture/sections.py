@@ -15,7 +15,7 @@ __all__ = ["SECTIONS", "chosen", "load", "present"]
 _HOME = "moesim.calibrate.capture"
 SECTIONS: dict[str, str] = {
     name: f"{_HOME}.{name}"
-    for name in ("launch", "copies", "memory", "experts", "attention", "host", "storage", "executor", "profiler")
+    for name in ("launch", "copies", "memory", "executor", "experts", "attention", "profiler", "host", "storage")
 }
 """Name -> module or package with `plan(ctx)` and `run(ctx, cell)`; imported when it is first needed."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import platform
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from moesim.calibrate.capture import fingerprint as prints
-from moesim.calibrate.capture.device import CudaDevice, Device, open_device
+from moesim.calibrate.capture.device import CudaDevice, Device, host_free, open_device
 from moesim.calibrate.capture.rows import Unsupported
 from moesim.calibrate.capture.timing import CudaClock
 from moesim.errors import InputError
@@ -164,3 +165,14 @@ def test_the_host_says_what_it_lacks() -> None:
 def test_no_such_device() -> None:
     with pytest.raises(InputError, match=r"--device: no such device, got \"cuda:77\", allowed cpu"):
         open_device("cuda:77")
+
+
+def test_free_memory_is_what_the_container_leaves(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9999 kB\nMemAvailable:    1000 kB\n")
+    assert host_free(tmp_path) == 1000 << 10
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.current").write_text("300\n")
+    for limit, left in (("max", 1000 << 10), ("1000", 700), ("100", 0)):
+        (tmp_path / "sys/fs/cgroup/memory.max").write_text(limit + "\n")
+        assert host_free(tmp_path) == left

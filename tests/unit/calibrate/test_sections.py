@@ -110,6 +110,20 @@ def test_sizes_that_do_not_fit_are_skipped_and_recorded() -> None:
         experts.run(ctx, experts.plan(ctx)[-4])
 
 
+def test_memory_that_runs_out_costs_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = rehearsal()
+    one = attention._one
+
+    def scarce(ctx_: Any, row: Row, sizes: Any, cache: int) -> Row:
+        if row.shape["context"] == 256:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64 GiB")
+        return one(ctx_, row, sizes, cache)
+
+    monkeypatch.setattr(attention, "_one", scarce)
+    rows = attention.run(ctx, attention.plan(ctx)[0])
+    assert [(row.shape["context"], row.skipped) for row in rows] == [(64, ""), (256, "does not fit: memory ran out")]
+
+
 def test_fp8_unsupported_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = context(ScriptedClock(lambda about: 1e-3))
     cell = next(c for c in experts.plan(ctx) if c.params.get("dtype") == "float8_e4m3fn")
