@@ -68,7 +68,11 @@ def _profiled(ctx: Context, work: Any) -> bytes:
         path = Path(folder) / "trace.json"
         seen.export_chrome_trace(str(path))
         data = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    kept = {key: value for key, value in data.items() if key in ("schemaVersion", "traceEvents", "displayTimeUnit")}
+    kept = {
+        key: value
+        for key, value in data.items()
+        if key in ("schemaVersion", "deviceProperties", "traceEvents", "displayTimeUnit")
+    }
     return gzip.compress(json.dumps(kept, separators=(",", ":")).encode(), mtime=0)
 
 

@@ -15,7 +15,7 @@ from moesim.calibrate.capture.sections import present
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# what is blocked is simply not there, so that torch, which looks for much, goes without it as it would on a bare machine
+# what is blocked is simply not there: torch, which looks for much, goes without it as on a bare machine
 _BLOCKED = """
 import sys
 class Bare:
