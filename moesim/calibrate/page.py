@@ -120,7 +120,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)").matches, ink = dark ? "#
 for (const f of {data}) Plotly.newPlot(f.id, f.traces, {{
   title: {{text: f.title}}, font: {{color: ink}}, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
   xaxis: {{type: "log", title: {{text: f.x}}, gridcolor: "#8884"}},
-  yaxis: {{type: "log", title: {{text: f.y}}, gridcolor: "#8884", rangemode: "tozero"}}, margin: {{t: 50, r: 20}},
+  yaxis: {{type: "log", title: {{text: f.y}}, gridcolor: "#8884"}}, margin: {{t: 50, r: 20}},
 }}, {{responsive: true, displaylogo: false}});
 </script></body></html>
 """
