@@ -23,9 +23,12 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("moesim.cli.run", "Ask", "Simulate a scenario."),
     "report": ("moesim.cli.report", "Understand", "Write the page of a run."),
+    "calibrate": ("moesim.cli.calibrate", "Measure", "Time a live device; show what was measured."),
     "scenario": ("moesim.cli.scenario", "Look up", "List, show and check scenarios; print their JSON Schema."),
     "bench": ("moesim.cli.bench", "Keep well", "Measure moesim itself."),
 }
+
+_VERBS = {"scenario": ("list", "show", "check", "schema"), "calibrate": ("capture", "show")}
 
 _BARE = """\
 moesim: how fast does a Mixture-of-Experts model run on this machine, and what would change it?
@@ -127,7 +130,7 @@ def _say(text: str, command: str, code: int) -> int:
 def _called(args: list[str]) -> str:
     words = [word for word in args[:2] if not word.startswith("-")]
     known = words[:1] if words and words[0] in COMMANDS else []
-    if known == ["scenario"] and len(words) == 2 and words[1] in ("list", "show", "check", "schema"):
+    if len(words) == 2 and words[1] in _VERBS.get(words[0], ()):
         known = words
     return " ".join(["moesim", *known])
 
@@ -140,7 +143,7 @@ def _next(error: MoesimError, args: list[str]) -> str:
         return f"{_called(args)} --help"
     if any(fault.field in ("scenario", "name") and not fault.line for fault in error.faults):
         return "moesim scenario list"
-    if any(fault.field == "output" for fault in error.faults):
+    if args[0] == "calibrate" or any(fault.field == "output" for fault in error.faults):
         return f"{_called(args)} --help"
     if args[0] == "report":
         return "moesim run quickstart"
