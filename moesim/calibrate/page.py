@@ -119,8 +119,8 @@ pre {{ overflow-x: auto; font-size: .8rem; }}
 const dark = matchMedia("(prefers-color-scheme: dark)").matches, ink = dark ? "#ddd" : "#222";
 for (const f of {data}) Plotly.newPlot(f.id, f.traces, {{
   title: {{text: f.title}}, font: {{color: ink}}, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
-  xaxis: {{type: "log", title: {{text: f.x}}, gridcolor: "#8884"}},
-  yaxis: {{type: "log", title: {{text: f.y}}, gridcolor: "#8884"}}, margin: {{t: 50, r: 20}},
+  xaxis: {{type: "log", dtick: 1, exponentformat: "SI", title: {{text: f.x}}, gridcolor: "#8884"}},
+  yaxis: {{type: "log", dtick: 1, title: {{text: f.y}}, gridcolor: "#8884"}}, margin: {{t: 50, r: 20}},
 }}, {{responsive: true, displaylogo: false}});
 </script></body></html>
 """
